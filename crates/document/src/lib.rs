@@ -1,1 +1,61 @@
-//! Outframe: document.
+//! What an Outframe project is, and the `.outframe` file that never loses work.
+//!
+//! - [`Document`] is the project in memory: plain data without pixels. Layers hold patches, patches show a picture of
+//!   their own or the chosen take of a generation, frames mark rectangles of the canvas.
+//! - [`Edit`] is one change of a document; each has an exact inverse. A [`Step`] groups edits into what the user sees
+//!   as one action, such as "Extend right".
+//! - [`Project`] is a document together with its file: it applies steps, undoes and redoes them, and has committed each
+//!   one to the disk when the call returns.
+//!
+//! Pictures are stored as the encoded bytes that the caller hands over, by the BLAKE3 hash of those bytes; this crate
+//! does not decode them, and reads them only when asked.
+//!
+//! ```
+//! use outframe_document::{Edit, Layer, Project, Step};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path().join("garden.outframe");
+//! let mut project = Project::create(&path, "Garden")?;
+//! let layer = Layer::new(project.next_layer_id(), "Sky");
+//! project.apply(Step::new("Add layer", vec![Edit::AddLayer { index: 0, layer: Box::new(layer) }]))?;
+//! project.close()?;
+//!
+//! let mut project = Project::open(&path)?;
+//! assert_eq!(project.document().layers[0].name, "Sky");
+//! assert_eq!(project.undo()?.as_deref(), Some("Add layer"));
+//! assert!(project.document().layers.is_empty());
+//! # Ok(())
+//! # }
+//! ```
+
+mod check;
+mod document;
+mod edit;
+mod error;
+mod geometry;
+mod history;
+mod id;
+mod project;
+mod store;
+mod validate;
+
+pub use check::{Problem, Report};
+pub use document::{
+    BlendMode, Canvas, Color, Context, Document, Frame, Generation, GenerationKind, GenerationRequest, Layer, Origin,
+    Patch, PatchContent, PatchImage, Pixels, Provenance, Take,
+};
+pub use edit::{Edit, LayerChange, PatchChange, Step};
+pub use error::Error;
+pub use geometry::Rect;
+pub use history::StepInfo;
+pub use id::{BlobId, FrameId, GenerationId, LayerId, PatchId, StepId, TakeId};
+pub use project::Project;
+pub use store::schema::{APPLICATION_ID, SCHEMA_VERSION};
+pub use validate::{
+    MAX_BLOB_BYTES, MAX_COORDINATE, MAX_DEPTH, MAX_JSON_BYTES, MAX_JSON_NESTING, MAX_NAME_BYTES, MAX_SIDE,
+    MAX_TEXT_BYTES,
+};
+
+/// The extension of project files, without the dot.
+pub const FILE_EXTENSION: &str = "outframe";
