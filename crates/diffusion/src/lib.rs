@@ -1,1 +1,48 @@
-//! Outframe: diffusion.
+//! Outframe's diffusion models: a model folder and a prompt in, a picture out.
+//!
+//! The networks run on libtorch through `tch`. UNet, text encoders and samplers are this crate's own, the autoencoder is
+//! that of diffusers-rs. Everything about a model comes from its folder's own configuration files, which follow the
+//! layout of Python diffusers; what is not supported is refused with the file, key and value.
+//!
+//! ```no_run
+//! use std::ops::ControlFlow;
+//! use outframe_diffusion::{Generate, LoadOptions, Pipeline, Sampling};
+//!
+//! # fn main() -> Result<(), outframe_diffusion::Error> {
+//! let model = Pipeline::load("models/starter".as_ref(), &LoadOptions::default())?;
+//! let defaults = model.info().defaults.clone();
+//! let sampling = Sampling {
+//!     prompt: "snowy mountains at dusk".to_owned(),
+//!     negative: String::new(),
+//!     steps: defaults.steps,
+//!     guidance: defaults.guidance,
+//!     sampler: defaults.sampler,
+//!     seed: 1,
+//!     preview: false,
+//! };
+//! let request = Generate { sampling, width: 256, height: 256, take: 0 };
+//! let output = model.generate(&request, &mut |_| ControlFlow::Continue(()))?;
+//! # let _ = output.image;
+//! # Ok(())
+//! # }
+//! ```
+
+mod config;
+mod device;
+mod error;
+mod layers;
+mod model;
+pub mod noise;
+mod picture;
+mod pipeline;
+pub mod scheduler;
+mod text;
+mod unet;
+mod vae;
+mod weights;
+
+pub use device::{DeviceChoice, Precision};
+pub use error::Error;
+pub use model::{Defaults, ModelInfo, inspect, weights_hash};
+pub use pipeline::{Fill, Generate, LoadOptions, Observer, Output, Pipeline, Progress, Sampling};
+pub use scheduler::SAMPLERS;

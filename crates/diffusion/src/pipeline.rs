@@ -1,0 +1,458 @@
+//! A loaded model and the two things it does: paint a new picture, and fill a part of one.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::{Mutex, OnceLock};
+use std::time::Instant;
+
+use image::{GrayImage, RgbImage};
+use tch::{Device, Kind, Tensor};
+
+use crate::device::{DeviceChoice, Precision, device_name};
+use crate::error::{Error, guard};
+use crate::model::{Description, ModelInfo, weight_files};
+use crate::noise::{Purpose, normal};
+use crate::picture::{Preview, mask_to_tensor, to_image, to_tensor};
+use crate::scheduler::{Level, Schedule};
+use crate::text::TextEncoder;
+use crate::unet::UNet;
+use crate::vae::Vae;
+
+/// Longer sides are refused before anything is allocated.
+const MAX_SIDE: u32 = 8192;
+
+/// How to load a model.
+#[derive(Debug, Clone, Default)]
+pub struct LoadOptions {
+    /// Where to compute.
+    pub device: DeviceChoice,
+    /// In which number format.
+    pub precision: Precision,
+    /// Processor threads; `None` leaves it to libtorch, which takes one for each physical core.
+    pub threads: Option<usize>,
+}
+
+/// What both kinds of request have in common.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Sampling {
+    /// What the picture shall show.
+    pub prompt: String,
+    /// What it shall not show; guidance leads away from it.
+    pub negative: String,
+    /// Denoising steps, at least 1 and fewer than the training had times (usually 1000).
+    pub steps: u32,
+    /// How strongly to follow the prompt (Ho, Salimans: "Classifier-free diffusion guidance", 2022). 1 takes the network
+    /// at its word and halves the time; 0 to 100.
+    pub guidance: f64,
+    /// The sampler's name, one of [`crate::SAMPLERS`].
+    pub sampler: String,
+    /// The seed of the noise.
+    pub seed: u64,
+    /// Whether to make a small preview at each step.
+    pub preview: bool,
+}
+
+/// Asks for a new picture.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Generate {
+    /// Prompt and sampler.
+    pub sampling: Sampling,
+    /// Pixels, a multiple of [`Pipeline::size_multiple`], at most 8192.
+    pub width: u32,
+    /// Pixels, a multiple of [`Pipeline::size_multiple`], at most 8192.
+    pub height: u32,
+    /// Which picture of the seed: take `i` does not depend on how many takes are made.
+    pub take: u64,
+}
+
+/// Asks for a part of a picture to be painted anew.
+#[derive(Debug, Clone)]
+pub struct Fill {
+    /// Prompt and sampler.
+    pub sampling: Sampling,
+    /// The picture, with the part to be painted already filled with a guess. Sides as in [`Generate`].
+    pub image: RgbImage,
+    /// Of the same size: 255 = paint, 0 = keep. Values between are painted in the last part of the steps only, the
+    /// darker the later (Levin, Fried: "Differential diffusion: giving each pixel its strength", 2023).
+    pub mask: GrayImage,
+    /// How far to go from the guess, 0 to 1: at 1 the guess does not matter, at 0 nothing changes.
+    pub strength: f64,
+    /// Which picture of the seed.
+    pub take: u64,
+}
+
+/// A finished picture.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// The picture. A fill is the whole picture through the autoencoder: composite it inside the mask only.
+    pub image: RgbImage,
+    /// How long it took.
+    pub seconds: f64,
+    /// What a person should know, such as words of the prompt that the model could not read.
+    pub warnings: Vec<String>,
+}
+
+/// Where a painting stands.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress<'a> {
+    /// Steps done; 0 before the first.
+    pub step: u32,
+    /// Steps in all.
+    pub steps: u32,
+    /// How the picture looks now, small, when asked for; none before the first step.
+    pub preview: Option<&'a RgbImage>,
+}
+
+/// What is called between steps; [`ControlFlow::Break`] cancels.
+pub type Observer<'a> = dyn FnMut(Progress<'_>) -> ControlFlow<()> + 'a;
+
+/// A loaded model.
+#[derive(Debug)]
+pub struct Pipeline {
+    info: ModelInfo,
+    schedule: Schedule,
+    unet: UNet,
+    vae: Vae,
+    text: Box<dyn TextEncoder>,
+    device: Device,
+    precision: Precision,
+    preview: OnceLock<Preview>,
+    /// The latents of an empty picture by height and width, for painting with a model made for filling.
+    empty: Mutex<Vec<((i64, i64), Tensor)>>,
+}
+
+/// The known part of a picture, while the rest is painted. Everything has latent size.
+#[derive(Debug)]
+struct Known {
+    /// `[1, 1, h, w]`: 1 = paint, 0 = keep, between = keep for a while.
+    mask: Tensor,
+    /// The picture's latents, with the guess where it is to be painted.
+    latents: Tensor,
+    /// The part of the steps to take, above 0.
+    strength: f64,
+}
+
+impl Pipeline {
+    /// Loads a model from a folder in the diffusers layout.
+    ///
+    /// # Errors
+    /// Names the file, key or tensor that is missing, damaged or not supported, or the device that does not exist.
+    pub fn load(dir: &Path, options: &LoadOptions) -> Result<Self, Error> {
+        guard("loading a model", || {
+            let device = options.device.resolve()?;
+            let precision = options.precision.resolve(device);
+            if let Some(threads) = options.threads {
+                tch::set_num_threads(i32::try_from(threads.clamp(1, 1024)).unwrap_or(1));
+            }
+            let Description { mut info, unet, vae, text, schedule } = Description::read(dir)?;
+            let [unet_file, vae_file, text_file] = weight_files(dir)?;
+            for file in [&unet_file, &vae_file, &text_file] {
+                let size = std::fs::metadata(file).map_err(|source| Error::Read { path: file.clone(), source })?.len();
+                info.weight_bytes += size;
+            }
+            let (unet, vae, text) = tch::no_grad(|| {
+                Ok::<_, Error>((
+                    UNet::load(unet, &unet_file, device, precision.kind())?,
+                    Vae::load(vae, &vae_file, device)?,
+                    text.load(dir, device, precision.kind())?,
+                ))
+            })?;
+            let (preview, empty) = (OnceLock::new(), Mutex::new(Vec::new()));
+            Ok(Self { info, schedule, unet, vae, text, device, precision, preview, empty })
+        })
+    }
+
+    /// What is known about the model.
+    pub fn info(&self) -> &ModelInfo {
+        &self.info
+    }
+
+    /// The device that it computes on, such as `cpu` or `cuda:0`.
+    pub fn device(&self) -> String {
+        device_name(self.device)
+    }
+
+    /// The number format that it computes in; never `Auto`.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// Widths and heights must be multiples of this, in pixels.
+    pub fn size_multiple(&self) -> u32 {
+        self.info.vae_factor as u32
+    }
+
+    /// Paints a new picture.
+    ///
+    /// `observe` is called once before the first step and after each; when it breaks, [`Error::Cancelled`] comes back
+    /// at once.
+    pub fn generate(&self, request: &Generate, observe: &mut Observer<'_>) -> Result<Output, Error> {
+        guard("painting a picture", || {
+            self.check_size(request.width, request.height)?;
+            let noise = self.noise(&request.sampling, request.take, request.width, request.height)?;
+            self.generate_with(request, &noise, observe)
+        })
+    }
+
+    /// Paints a part of a picture anew. The rest is put back at the noise level of the moment after every step
+    /// (Lugmayr et al., "RePaint", CVPR 2022), which keeps both parts of one piece.
+    ///
+    /// `observe` is called as in [`Pipeline::generate`].
+    pub fn fill(&self, request: &Fill, observe: &mut Observer<'_>) -> Result<Output, Error> {
+        guard("filling a picture", || {
+            let (width, height) = request.image.dimensions();
+            self.check_size(width, height)?;
+            let noise = self.noise(&request.sampling, request.take, width, height)?;
+            self.fill_with(request, &noise, observe)
+        })
+    }
+
+    /// [`Pipeline::generate`] from given noise `[1, latent_channels, h, w]`, for comparisons with other engines.
+    #[doc(hidden)]
+    pub fn generate_from_noise(&self, request: &Generate, noise: &Tensor) -> Result<(Tensor, RgbImage), Error> {
+        guard("painting a picture", || {
+            let mut latents = None;
+            let output = self.generate_traced(request, noise, &mut |_| ControlFlow::Continue(()), &mut latents)?;
+            Ok((latents.unwrap_or_else(Tensor::new), output.image))
+        })
+    }
+
+    /// [`Pipeline::fill`] from given noise `[1, latent_channels, h, w]`, for comparisons with other engines.
+    #[doc(hidden)]
+    pub fn fill_from_noise(&self, request: &Fill, noise: &Tensor) -> Result<(Tensor, RgbImage), Error> {
+        guard("filling a picture", || {
+            let mut latents = None;
+            let output = self.fill_traced(request, noise, &mut |_| ControlFlow::Continue(()), &mut latents)?;
+            Ok((latents.unwrap_or_else(Tensor::new), output.image))
+        })
+    }
+
+    fn generate_with(&self, request: &Generate, noise: &Tensor, observe: &mut Observer<'_>) -> Result<Output, Error> {
+        self.generate_traced(request, noise, observe, &mut None)
+    }
+
+    fn fill_with(&self, request: &Fill, noise: &Tensor, observe: &mut Observer<'_>) -> Result<Output, Error> {
+        self.fill_traced(request, noise, observe, &mut None)
+    }
+
+    fn generate_traced(
+        &self,
+        request: &Generate,
+        noise: &Tensor,
+        observe: &mut Observer<'_>,
+        trace: &mut Option<Tensor>,
+    ) -> Result<Output, Error> {
+        let started = Instant::now();
+        let extra = if self.fills() {
+            let (high, wide) = (i64::from(request.height) / self.info.vae_factor, i64::from(request.width) / self.info.vae_factor);
+            let mask = Tensor::f_ones([1, 1, high, wide], (Kind::Float, self.device))?;
+            Some(Tensor::f_cat(&[mask, self.empty_latents(high, wide)?], 1)?)
+        } else {
+            None
+        };
+        let (latents, warnings) = tch::no_grad(|| self.sample(&request.sampling, noise, None, extra.as_ref(), observe))?;
+        self.finish(latents, warnings, started, trace)
+    }
+
+    fn fill_traced(
+        &self,
+        request: &Fill,
+        noise: &Tensor,
+        observe: &mut Observer<'_>,
+        trace: &mut Option<Tensor>,
+    ) -> Result<Output, Error> {
+        let started = Instant::now();
+        if request.mask.dimensions() != request.image.dimensions() {
+            let (a, b) = (request.mask.dimensions(), request.image.dimensions());
+            return Err(Error::Request(format!("the mask has {}x{} pixels, the picture {}x{}", a.0, a.1, b.0, b.1)));
+        }
+        if !(0.0..=1.0).contains(&request.strength) {
+            return Err(Error::Request(format!("a strength of {} is impossible; 0 to 1 are", request.strength)));
+        }
+        let (known, extra) = tch::no_grad(|| self.known(request).map_err(|error| error.while_doing("encoding the picture")))?;
+        let (latents, warnings) =
+            tch::no_grad(|| self.sample(&request.sampling, noise, Some(&known), extra.as_ref(), observe))?;
+        self.finish(latents, warnings, started, trace)
+    }
+
+    /// Encodes what a fill starts from.
+    fn known(&self, request: &Fill) -> Result<(Known, Option<Tensor>), Error> {
+        let pixels = to_tensor(&request.image)?.f_to_device(self.device)?;
+        let mask = mask_to_tensor(&request.mask)?.f_to_device(self.device)?;
+        let factor = self.info.vae_factor;
+        // A latent with any pixel to be painted is painted: otherwise these pixels would stay.
+        let small = mask.f_max_pool2d([factor, factor], [factor, factor], [0, 0], [1, 1], false)?;
+        let latents = self.vae.encode(&pixels)?;
+        let extra = if self.fills() {
+            // Models made for filling see the mask and the picture with a grey hole, as in their training.
+            let hole = mask.f_lt(0.5)?.f_to_kind(Kind::Float)?;
+            let masked = self.vae.encode(&pixels.f_mul(&hole)?)?;
+            let binary = small.f_ge(0.5)?.f_to_kind(Kind::Float)?;
+            Some(Tensor::f_cat(&[binary, masked], 1)?)
+        } else {
+            None
+        };
+        Ok((Known { mask: small, latents, strength: request.strength }, extra))
+    }
+
+    /// Denoises. `extra` are the input channels after the latents for models made for filling.
+    fn sample(
+        &self,
+        sampling: &Sampling,
+        noise: &Tensor,
+        known: Option<&Known>,
+        extra: Option<&Tensor>,
+        observe: &mut Observer<'_>,
+    ) -> Result<(Tensor, Vec<String>), Error> {
+        if !(0.0..=100.0).contains(&sampling.guidance) {
+            return Err(Error::Request(format!("a guidance of {} is impossible; 0 to 100 are", sampling.guidance)));
+        }
+        if !(1..=self.schedule.max_steps()).contains(&(sampling.steps as usize)) {
+            let most = self.schedule.max_steps();
+            return Err(Error::Request(format!("{} steps are impossible; 1 to {most} are", sampling.steps)));
+        }
+        // Fewer noise levels, not fewer steps: with half the strength the schedule is twice as fine and its second
+        // half is walked, so that the asked number of steps is taken. No strength at all is no step.
+        let strength = known.map_or(1.0, |known| known.strength);
+        let taken = if strength > 0.0 { sampling.steps as usize } else { 0 };
+        let all = ((taken as f64 / strength.max(1e-9)).round() as usize).clamp(1, self.schedule.max_steps());
+        let mut sampler = self.schedule.sampler(&sampling.sampler, all)?;
+        let first = all - taken.min(all);
+        let steps = (all - first) as u32;
+
+        let begin = |step: u32, preview: Option<&RgbImage>, observe: &mut Observer<'_>| match observe(Progress { step, steps, preview }) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(Error::Cancelled),
+        };
+        begin(0, None, observe)?;
+
+        let guided = (sampling.guidance - 1.0).abs() > 1e-9;
+        let prompt = self.text.encode(&sampling.prompt).map_err(|error| error.while_doing("reading the prompt"))?;
+        let mut warnings: BTreeSet<String> = prompt.warnings.into_iter().collect();
+        let mut context = prompt.context;
+        if guided {
+            let negative = self.text.encode(&sampling.negative).map_err(|error| error.while_doing("reading the negative prompt"))?;
+            warnings.extend(negative.warnings.iter().map(|warning| format!("Negative prompt: {warning}")));
+            context = Tensor::f_cat(&[negative.context, context], 0)?;
+        }
+        let conditioning = self.unet.condition(&context)?;
+
+        let noise = noise.f_to_device(self.device)?;
+        let mut latents = match known {
+            Some(known) if first > 0 && first < all => sampler.before(first).mix(&known.latents, &noise)?,
+            Some(known) if first == all => known.latents.shallow_clone(),
+            _ => noise.shallow_clone(),
+        };
+        for step in first..all {
+            let input = match extra {
+                Some(extra) => Tensor::f_cat(&[&latents, extra], 1)?,
+                None => latents.shallow_clone(),
+            };
+            let output = self.predict(&input, sampler.timestep(step), guided.then_some(sampling.guidance), &conditioning)
+                .map_err(|error| error.while_doing("denoising"))?;
+            let stepped = sampler.step(step, &output, &latents)?;
+            latents = stepped.latents;
+            if let Some(known) = known {
+                let done = (step + 1 - first) as f64 / f64::from(steps);
+                // At the very end the known part is put back clean, whatever the sampler's last level is.
+                let level = if step + 1 == all { Level::CLEAN } else { sampler.after(step) };
+                latents = put_back(&latents, known, &noise, level, done)?;
+            }
+            let small = if sampling.preview { Some(self.look(&stepped.clean, known)?) } else { None };
+            begin((step + 1 - first) as u32, small.as_ref(), observe)?;
+        }
+        Ok((latents, warnings.into_iter().collect()))
+    }
+
+    /// The network's output for one picture, guided or not.
+    fn predict(
+        &self,
+        input: &Tensor,
+        timestep: f64,
+        guidance: Option<f64>,
+        conditioning: &crate::unet::Conditioning,
+    ) -> Result<Tensor, Error> {
+        let Some(guidance) = guidance else { return self.unet.forward(input, timestep, conditioning) };
+        let both = self.unet.forward(&Tensor::f_cat(&[input, input], 0)?, timestep, conditioning)?;
+        let (away, toward) = (both.f_narrow(0, 0, 1)?, both.f_narrow(0, 1, 1)?);
+        Ok(away.f_add(&toward.f_sub(&away)?.f_mul_scalar(guidance)?)?)
+    }
+
+    /// Decodes latents into the finished picture.
+    fn finish(&self, latents: Tensor, warnings: Vec<String>, started: Instant, trace: &mut Option<Tensor>) -> Result<Output, Error> {
+        let pixels = tch::no_grad(|| guard("decoding the picture", || self.vae.decode(&latents)))?;
+        let finite = pixels.f_isfinite()?.f_all()?;
+        if i64::try_from(finite)? == 0 {
+            return Err(Error::Torch {
+                doing: "decoding the picture".to_owned(),
+                message: format!(
+                    "the result holds numbers that are none; with the precision {} try f32, and less guidance",
+                    self.precision
+                ),
+            });
+        }
+        let image = to_image(&pixels)?;
+        *trace = Some(latents);
+        Ok(Output { image, seconds: started.elapsed().as_secs_f64(), warnings })
+    }
+
+    /// A small picture of the latents that the network aims at.
+    fn look(&self, clean: &Tensor, known: Option<&Known>) -> Result<RgbImage, Error> {
+        let preview = match self.preview.get() {
+            Some(preview) => preview,
+            None => {
+                let fitted = Preview::fit(&self.vae, self.info.vae_factor, self.info.latent_channels)?;
+                self.preview.get_or_init(|| fitted)
+            }
+        };
+        match known {
+            Some(known) => preview.look(&put_back(clean, known, clean, Level::CLEAN, 1.0)?),
+            None => preview.look(clean),
+        }
+    }
+
+    /// Whether the UNet sees the mask and the masked picture.
+    fn fills(&self) -> bool {
+        self.info.in_channels != self.info.latent_channels
+    }
+
+    /// The latents of a picture that is one grey hole.
+    fn empty_latents(&self, high: i64, wide: i64) -> Result<Tensor, Error> {
+        let mut cache = self.empty.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some((_, latents)) = cache.iter().find(|(size, _)| *size == (high, wide)) {
+            return Ok(latents.shallow_clone());
+        }
+        let factor = self.info.vae_factor;
+        let pixels = Tensor::f_zeros([1, 3, high * factor, wide * factor], (Kind::Float, self.device))?;
+        let latents = tch::no_grad(|| self.vae.encode(&pixels))?;
+        cache.truncate(3);
+        cache.insert(0, ((high, wide), latents.shallow_clone()));
+        Ok(latents)
+    }
+
+    fn noise(&self, sampling: &Sampling, take: u64, width: u32, height: u32) -> Result<Tensor, Error> {
+        let factor = self.info.vae_factor;
+        let shape = [1, self.info.latent_channels, i64::from(height) / factor, i64::from(width) / factor];
+        let len = shape.iter().product::<i64>() as usize;
+        Ok(Tensor::f_from_slice(&normal(sampling.seed, take, Purpose::Start, len))?.f_view(shape)?)
+    }
+
+    fn check_size(&self, width: u32, height: u32) -> Result<(), Error> {
+        let multiple = self.size_multiple();
+        for (name, side) in [("width", width), ("height", height)] {
+            if side == 0 || side > MAX_SIDE || !side.is_multiple_of(multiple) {
+                return Err(Error::Request(format!(
+                    "the {name} is {side} pixels; multiples of {multiple} up to {MAX_SIDE} are possible"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Puts the known part, noised to `level`, back into latents. `done` is the part of the steps that is behind, above 0.
+fn put_back(latents: &Tensor, known: &Known, noise: &Tensor, level: Level, done: f64) -> Result<Tensor, Error> {
+    let free = known.mask.f_gt(1.0 - done)?;
+    Ok(latents.f_where_self(&free, &level.mix(&known.latents, noise)?)?)
+}

@@ -1,0 +1,134 @@
+//! CLIP's text half (Radford et al., "Learning transferable visual models from natural language supervision", 2021),
+//! as in Stable Diffusion 1.x (`quick_gelu`) and 2.x (`OpenCLIP`, `gelu`, one layer fewer in its config.json).
+
+use std::path::Path;
+
+use tch::{Device, Kind, Tensor};
+
+use super::tokens::Tokens;
+use super::{Encoded, TextEncoder};
+use crate::Error;
+use crate::config::Config;
+use crate::layers::{LayerNorm, Linear, attend, split_heads};
+use crate::weights::{Keep, Weights};
+
+/// The network with its tokenizer.
+#[derive(Debug)]
+pub(crate) struct Clip {
+    words: Tensor,
+    positions: Tensor,
+    layers: Vec<Layer>,
+    norm: LayerNorm,
+    heads: i64,
+    activation: Activation,
+    tokens: Tokens,
+    padding: i64,
+    device: Device,
+    /// Last, because fields are dropped in order: the tensors above may lie in this map.
+    _keep: Keep,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Activation {
+    Gelu,
+    /// `x * sigmoid(1.702 x)`, the approximation that CLIP was trained with.
+    QuickGelu,
+}
+
+#[derive(Debug)]
+struct Layer {
+    norm_1: LayerNorm,
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    out: Linear,
+    norm_2: LayerNorm,
+    wide: Linear,
+    narrow: Linear,
+}
+
+impl Clip {
+    pub(crate) fn load(config: &Config, file: &Path, tokens: Tokens, device: Device, kind: Kind) -> Result<Self, Error> {
+        let activation = match config.text("hidden_act")? {
+            None | Some("quick_gelu") => Activation::QuickGelu,
+            Some("gelu") => Activation::Gelu,
+            _ => return Err(config.refuse("hidden_act", "gelu and quick_gelu are supported")),
+        };
+        let width = config.count("hidden_size", None)?;
+        let heads = config.count("num_attention_heads", None)?;
+        if width % heads != 0 {
+            return Err(config.refuse("num_attention_heads", format!("hidden_size ({width}) is not a multiple of it")));
+        }
+        let inner = config.count("intermediate_size", None)?;
+        let vocabulary = config.count("vocab_size", Some(49_408))?;
+        if tokens.vocabulary() as i64 > vocabulary {
+            return Err(config.refuse("vocab_size", format!("the tokenizer has {} tokens", tokens.vocabulary())));
+        }
+        let places = config.count("max_position_embeddings", Some(77))?;
+        let eps = config.number("layer_norm_eps", 1e-5)?;
+        // Short prompts are filled up with real tokens that the network sees: `!` in 2.x, the end token in 1.x.
+        let padding = match tokens.padding() {
+            Some(padding) => padding,
+            None => tokens.split("")?.ids.last().copied().unwrap_or(0),
+        };
+        let weights = Weights::open(file, device, kind)?;
+        let root = weights.root();
+        let root = if weights.has("text_model.final_layer_norm.weight") { root.at("text_model") } else { root };
+        let embeddings = root.at("embeddings");
+        let mut layers = Vec::new();
+        for i in 0..config.count("num_hidden_layers", None)? {
+            let at = root.at("encoder.layers").at(i);
+            layers.push(Layer {
+                norm_1: LayerNorm::load(&at.at("layer_norm1"), width, eps)?,
+                query: Linear::load(&at.at("self_attn.q_proj"), width, width)?,
+                key: Linear::load(&at.at("self_attn.k_proj"), width, width)?,
+                value: Linear::load(&at.at("self_attn.v_proj"), width, width)?,
+                out: Linear::load(&at.at("self_attn.out_proj"), width, width)?,
+                norm_2: LayerNorm::load(&at.at("layer_norm2"), width, eps)?,
+                wide: Linear::load(&at.at("mlp.fc1"), width, inner)?,
+                narrow: Linear::load(&at.at("mlp.fc2"), inner, width)?,
+            });
+        }
+        Ok(Self {
+            words: embeddings.take("token_embedding.weight", &[vocabulary, width])?,
+            positions: embeddings.take("position_embedding.weight", &[places, width])?,
+            layers,
+            norm: LayerNorm::load(&root.at("final_layer_norm"), width, eps)?,
+            heads,
+            activation,
+            tokens,
+            padding,
+            device,
+            _keep: weights.finish(|name| name.ends_with("position_ids") || name == "text_projection.weight")?,
+        })
+    }
+
+    /// Normalised last hidden states `[1, n, width]` of `n` tokens, each seeing only those before it.
+    pub(crate) fn forward(&self, ids: &[i64]) -> Result<Tensor, Error> {
+        let length = ids.len() as i64;
+        let ids = Tensor::f_from_slice(ids)?.f_unsqueeze(0)?.f_to_device(self.device)?;
+        let words = Tensor::f_embedding(&self.words, &ids, -1, false, false)?;
+        let mut x = words.f_add(&self.positions.f_narrow(0, 0, length)?)?;
+        for layer in &self.layers {
+            let normed = layer.norm_1.forward(&x)?;
+            let split = |linear: &Linear| split_heads(&linear.forward(&normed)?, self.heads);
+            let mixed = attend(&split(&layer.query)?, &split(&layer.key)?, &split(&layer.value)?, true)?;
+            x = x.f_add(&layer.out.forward(&mixed)?)?;
+            let inner = layer.wide.forward(&layer.norm_2.forward(&x)?)?;
+            let inner = match self.activation {
+                Activation::Gelu => inner.f_gelu("none")?,
+                Activation::QuickGelu => inner.f_mul(&inner.f_mul_scalar(1.702)?.f_sigmoid()?)?,
+            };
+            x = x.f_add(&layer.narrow.forward(&inner)?)?;
+        }
+        self.norm.forward(&x)
+    }
+}
+
+impl TextEncoder for Clip {
+    fn encode(&self, prompt: &str) -> Result<Encoded, Error> {
+        let mut split = self.tokens.split(prompt)?;
+        split.ids.resize(self.tokens.limit().max(split.ids.len()), self.padding);
+        Ok(Encoded { context: self.forward(&split.ids)?, warnings: split.warnings })
+    }
+}

@@ -1,0 +1,197 @@
+//! Splitting prompts into tokens, and saying what got lost.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use tokenizers::Tokenizer;
+
+use crate::Error;
+use crate::config::{Config, read_small};
+
+/// A tokenizer.json with a large vocabulary has a few megabytes.
+const MAX_BYTES: u64 = 64 << 20;
+
+/// Longer prompts are refused before they are split: no model looks at more than a few hundred words.
+const MAX_PROMPT: usize = 100_000;
+
+/// How CLIP splits a text into words (Radford et al., "Learning transferable visual models from natural language
+/// supervision", 2021): contractions, runs of letters, single digits, runs of anything else.
+const CLIP_WORDS: &str =
+    r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
+
+/// A tokenizer with a fixed length.
+#[derive(Debug)]
+pub(crate) struct Tokens {
+    tokenizer: Tokenizer,
+    path: PathBuf,
+    limit: usize,
+    unknown: Option<u32>,
+    padding: Option<u32>,
+}
+
+/// A prompt in tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Split {
+    /// Begin, words and end; at most the limit, without padding.
+    pub(crate) ids: Vec<i64>,
+    /// What got lost, in plain words.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Tokens {
+    /// Reads `tokenizer.json`, or builds CLIP's tokenizer out of `vocab.json` and `merges.txt`.
+    pub(crate) fn load(folder: &Path, limit: usize) -> Result<Self, Error> {
+        let path = folder.join("tokenizer.json");
+        let (path, bytes) = if path.exists() {
+            let bytes = read_small(&path, MAX_BYTES)?;
+            (path, bytes)
+        } else if folder.join("vocab.json").exists() && folder.join("merges.txt").exists() {
+            (folder.to_path_buf(), clip_from_parts(folder)?)
+        } else {
+            let problem = "there is neither tokenizer.json nor vocab.json with merges.txt".to_owned();
+            return Err(Error::Tokenizer { path: folder.to_path_buf(), problem });
+        };
+        let failed = |error: tokenizers::Error| Error::Tokenizer { path: path.clone(), problem: error.to_string() };
+        let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(failed)?;
+        // The file may ask for padding and truncation of its own; both are done here, where the loss can be told.
+        tokenizer.with_padding(None);
+        tokenizer.with_truncation(None).map_err(failed)?;
+        let special = |key: &str| -> Result<Option<u32>, Error> {
+            Ok(special_token(folder, key)?.and_then(|token| tokenizer.token_to_id(&token)))
+        };
+        let unknown = tokenizer.token_to_id("[UNK]");
+        let padding = special("pad_token")?;
+        Ok(Self { tokenizer, path, limit, unknown, padding })
+    }
+
+    /// The number of tokens that a context has.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// The token that fills up short prompts, when the tokenizer names one.
+    pub(crate) fn padding(&self) -> Option<i64> {
+        self.padding.map(i64::from)
+    }
+
+    /// The largest token number plus one.
+    pub(crate) fn vocabulary(&self) -> usize {
+        self.tokenizer.get_vocab_size(true)
+    }
+
+    /// Splits a prompt; a too long one keeps its beginning and the end token.
+    pub(crate) fn split(&self, prompt: &str) -> Result<Split, Error> {
+        if prompt.len() > MAX_PROMPT {
+            return Err(Error::Request(format!("the prompt has {} bytes; at most {MAX_PROMPT} are accepted", prompt.len())));
+        }
+        let encoding = self
+            .tokenizer
+            .encode(prompt, true)
+            .map_err(|error| Error::Tokenizer { path: self.path.clone(), problem: error.to_string() })?;
+        let mut ids: Vec<i64> = encoding.get_ids().iter().map(|&id| i64::from(id)).collect();
+        let offsets = encoding.get_offsets();
+        let mut warnings = Vec::new();
+
+        let mut kept_up_to = prompt.len();
+        if ids.len() > self.limit
+            && let Some(&end) = ids.last()
+        {
+            let kept = self.limit - 1;
+            ids.truncate(kept);
+            ids.push(end);
+            let cut = offsets.get(kept).map_or(prompt.len(), |span| word_start(prompt, span.0));
+            kept_up_to = cut;
+            let lost = prompt.get(cut..).unwrap_or_default().trim();
+            let lost = shortened(lost);
+            warnings.push(format!(
+                "The prompt is longer than the {} tokens that this model reads; left out: \u{201c}{lost}\u{201d}",
+                self.limit
+            ));
+        }
+        if let Some(unknown) = self.unknown {
+            let mut words: Vec<&str> = encoding
+                .get_ids()
+                .iter()
+                .zip(offsets)
+                .filter(|(id, span)| **id == unknown && span.1 <= kept_up_to)
+                .filter_map(|(_, span)| prompt.get(span.0..span.1))
+                .filter(|word| !word.is_empty())
+                .collect();
+            words.dedup();
+            if !words.is_empty() {
+                let words: Vec<String> = words.iter().take(10).map(|word| format!("\u{201c}{}\u{201d}", shortened(word))).collect();
+                warnings.push(format!("This model does not know: {}", words.join(", ")));
+            }
+        }
+        Ok(Split { ids, warnings })
+    }
+}
+
+/// The start of the word that the byte `at` lies in.
+fn word_start(text: &str, at: usize) -> usize {
+    text.get(..at).map_or(at, |before| before.rfind(char::is_whitespace).map_or(0, |space| {
+        space + before[space..].chars().next().map_or(1, char::len_utf8)
+    }))
+}
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(120) {
+        Some((end, _)) => format!("{}\u{2026}", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// A special token's text from the files beside the tokenizer; it is a text or an object with `content`.
+fn special_token(folder: &Path, key: &str) -> Result<Option<String>, Error> {
+    for name in ["special_tokens_map.json", "tokenizer_config.json"] {
+        let Some(config) = Config::read_optional(&folder.join(name))? else { continue };
+        let token = config.get(key).and_then(|value| value.as_str().or_else(|| value.get("content")?.as_str()));
+        if let Some(token) = token {
+            return Ok(Some(token.to_owned()));
+        }
+    }
+    Ok(None)
+}
+
+/// CLIP's byte-pair tokenizer in the form of a tokenizer.json.
+fn clip_from_parts(folder: &Path) -> Result<Vec<u8>, Error> {
+    let vocabulary_path = folder.join("vocab.json");
+    let failed = |path: &Path, problem: String| Error::Tokenizer { path: path.to_path_buf(), problem };
+    let vocabulary: Value = serde_json::from_slice(&read_small(&vocabulary_path, MAX_BYTES)?)
+        .map_err(|error| failed(&vocabulary_path, error.to_string()))?;
+    let id = |token: &str| {
+        vocabulary
+            .get(token)
+            .and_then(Value::as_u64)
+            .ok_or_else(|| failed(&vocabulary_path, format!("it lacks the token {token}")))
+    };
+    let (begin, end) = (id("<|startoftext|>")?, id("<|endoftext|>")?);
+    let merges_path = folder.join("merges.txt");
+    let merges = String::from_utf8(read_small(&merges_path, MAX_BYTES)?)
+        .map_err(|error| failed(&merges_path, error.to_string()))?;
+    let merges: Vec<&str> =
+        merges.lines().filter(|line| !line.starts_with("#version") && !line.trim().is_empty()).collect();
+    let special = |id: u64, content: &str| {
+        json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
+               "normalized": false, "special": true})
+    };
+    let tokenizer = json!({
+        "version": "1.0",
+        "added_tokens": [special(begin, "<|startoftext|>"), special(end, "<|endoftext|>")],
+        "normalizer": {"type": "Sequence", "normalizers": [
+            {"type": "NFC"},
+            {"type": "Replace", "pattern": {"Regex": r"\s+"}, "content": " "},
+            {"type": "Lowercase"},
+        ]},
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+            {"type": "Split", "pattern": {"Regex": CLIP_WORDS}, "behavior": "Removed", "invert": true},
+            {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
+        ]},
+        "post_processor": {"type": "RobertaProcessing", "sep": ["<|endoftext|>", end], "cls": ["<|startoftext|>", begin],
+                           "trim_offsets": false, "add_prefix_space": false},
+        "decoder": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
+        "model": {"type": "BPE", "dropout": null, "unk_token": "<|endoftext|>", "continuing_subword_prefix": "",
+                  "end_of_word_suffix": "</w>", "fuse_unk": false, "vocab": vocabulary, "merges": merges},
+    });
+    serde_json::to_vec(&tokenizer).map_err(|error| failed(folder, error.to_string()))
+}

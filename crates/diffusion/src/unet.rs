@@ -1,0 +1,567 @@
+//! The denoising network: a UNet with cross-attention to the prompt, as in latent diffusion (Rombach et al., "High-
+//! resolution image synthesis with latent diffusion models", CVPR 2022), with everything read from its config.json.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tch::{Device, Kind, Tensor};
+
+use crate::Error;
+use crate::config::Config;
+use crate::layers::{Conv, GroupNorm, LayerNorm, Linear, attend, split_heads};
+use crate::weights::{Keep, Scope, Weights};
+
+/// What unet/config.json says.
+#[derive(Debug, Clone)]
+pub(crate) struct UNetConfig {
+    pub(crate) in_channels: i64,
+    pub(crate) out_channels: i64,
+    pub(crate) sample_size: Option<i64>,
+    pub(crate) cross_attention_dim: i64,
+    channels: Vec<i64>,
+    down: Vec<Kinds>,
+    up: Vec<Kinds>,
+    mid: Option<Kinds>,
+    layers: Vec<i64>,
+    heads: Vec<i64>,
+    depths: Vec<i64>,
+    groups: i64,
+    eps: f64,
+    linear_projection: bool,
+    flip_sin_to_cos: bool,
+    freq_shift: f64,
+}
+
+/// Whether a block attends to the prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kinds {
+    Plain,
+    CrossAttention,
+}
+
+impl UNetConfig {
+    /// Reads and checks unet/config.json.
+    pub(crate) fn read(path: &Path) -> Result<Self, Error> {
+        let config = Config::read(path)?;
+        // Features that change the computation and that are not built. SDXL's added embeddings come in here one day:
+        // they are one more term of the time embedding (`Self::embed_time`) and one more field of `Conditioning`.
+        for key in [
+            "addition_embed_type", "class_embed_type", "encoder_hid_dim", "encoder_hid_dim_type", "num_class_embeds",
+            "time_cond_proj_dim", "time_embedding_dim", "time_embedding_act_fn", "timestep_post_act",
+            "cross_attention_norm", "reverse_transformer_layers_per_block",
+        ] {
+            config.only(key, &Value::Null)?;
+        }
+        for (key, value) in [
+            ("center_input_sample", json!(false)),
+            ("class_embeddings_concat", json!(false)),
+            ("conv_in_kernel", json!(3)),
+            ("conv_out_kernel", json!(3)),
+            ("downsample_padding", json!(1)),
+            ("dual_cross_attention", json!(false)),
+            ("mid_block_only_cross_attention", json!(false)),
+            ("mid_block_scale_factor", json!(1)),
+            ("only_cross_attention", json!(false)),
+            ("resnet_out_scale_factor", json!(1.0)),
+            ("resnet_skip_time_act", json!(false)),
+            ("resnet_time_scale_shift", json!("default")),
+            ("time_embedding_type", json!("positional")),
+            ("attention_type", json!("default")),
+        ] {
+            config.only(key, &value)?;
+        }
+        if !matches!(config.text("act_fn")?, None | Some("silu" | "swish")) {
+            return Err(config.refuse("act_fn", "this engine supports only silu"));
+        }
+        let channels = config.counts("block_out_channels")?;
+        let n = channels.len();
+        let kinds = |key: &str, plain: &str, cross: &str| -> Result<Vec<Kinds>, Error> {
+            let list = config.texts(key)?;
+            let kinds: Option<Vec<Kinds>> = list
+                .iter()
+                .map(|&name| match name {
+                    _ if name == plain => Some(Kinds::Plain),
+                    _ if name == cross => Some(Kinds::CrossAttention),
+                    _ => None,
+                })
+                .collect();
+            kinds
+                .filter(|kinds| kinds.len() == n)
+                .ok_or_else(|| config.refuse(key, format!("{n} blocks of the types {plain} and {cross} are expected")))
+        };
+        let down = kinds("down_block_types", "DownBlock2D", "CrossAttnDownBlock2D")?;
+        let up = kinds("up_block_types", "UpBlock2D", "CrossAttnUpBlock2D")?;
+        let mid = match (config.map().get("mid_block_type"), config.text("mid_block_type")?) {
+            (None, _) | (_, Some("UNetMidBlock2DCrossAttn")) => Some(Kinds::CrossAttention),
+            (_, Some("UNetMidBlock2D")) => Some(Kinds::Plain),
+            (Some(Value::Null), _) => None,
+            _ => return Err(config.refuse("mid_block_type", "UNetMidBlock2DCrossAttn or UNetMidBlock2D is expected")),
+        };
+        // `attention_head_dim` is, against its name, the number of heads, unless `num_attention_heads` is given: an old
+        // mistake of the layout that every checkpoint relies on.
+        let heads_key = if config.get("num_attention_heads").is_some() { "num_attention_heads" } else { "attention_head_dim" };
+        let heads = config.count_per_block(heads_key, n, 8)?;
+        let depths = config.count_per_block("transformer_layers_per_block", n, 1)?;
+        let layers = config.count_per_block("layers_per_block", n, 2)?;
+        let groups = config.count("norm_num_groups", Some(32))?;
+        if config.map().get("norm_num_groups").is_some_and(Value::is_null) {
+            return Err(config.refuse("norm_num_groups", "a number of groups is expected"));
+        }
+        for (i, (&width, &heads)) in channels.iter().zip(&heads).enumerate() {
+            if width % groups != 0 {
+                let why = format!("each must be a multiple of norm_num_groups ({groups})");
+                return Err(config.refuse("block_out_channels", why));
+            }
+            if width % heads != 0 && (down[i] == Kinds::CrossAttention || up[n - 1 - i] == Kinds::CrossAttention) {
+                return Err(config.refuse(heads_key, format!("block {i} has {width} channels, not a multiple of it")));
+            }
+        }
+        let mid_depth_channels = *channels.last().unwrap_or(&1);
+        if mid == Some(Kinds::CrossAttention) && mid_depth_channels % heads.last().unwrap_or(&1) != 0 {
+            return Err(config.refuse(heads_key, format!("the middle block has {mid_depth_channels} channels")));
+        }
+        if channels[0] % 2 != 0 {
+            return Err(config.refuse("block_out_channels", "the first must be even"));
+        }
+        let cross_attention_dim = match config.get("cross_attention_dim") {
+            Some(Value::Array(_)) => return Err(config.refuse("cross_attention_dim", "one number is expected")),
+            _ => config.count("cross_attention_dim", Some(1280))?,
+        };
+        let sample_size = match config.get("sample_size") {
+            Some(Value::Number(_)) => Some(config.count("sample_size", None)?),
+            _ => None,
+        };
+        Ok(Self {
+            in_channels: config.count("in_channels", Some(4))?,
+            out_channels: config.count("out_channels", Some(4))?,
+            sample_size,
+            cross_attention_dim,
+            channels,
+            down,
+            up,
+            mid,
+            layers,
+            heads,
+            depths,
+            groups,
+            eps: config.number("norm_eps", 1e-5)?,
+            linear_projection: config.flag("use_linear_projection", false)?,
+            flip_sin_to_cos: config.flag("flip_sin_to_cos", true)?,
+            freq_shift: config.number("freq_shift", 0.0)?,
+        })
+    }
+}
+
+/// What does not change over the steps of one picture: the prompt's keys and values for each cross-attention layer.
+#[derive(Debug)]
+pub(crate) struct Conditioning {
+    keys_values: Vec<(Tensor, Tensor)>,
+}
+
+/// The network.
+#[derive(Debug)]
+pub(crate) struct UNet {
+    config: UNetConfig,
+    time_1: Linear,
+    time_2: Linear,
+    conv_in: Conv,
+    down: Vec<DownBlock>,
+    mid: Option<MidBlock>,
+    up: Vec<UpBlock>,
+    norm_out: GroupNorm,
+    conv_out: Conv,
+    device: Device,
+    kind: Kind,
+    /// Last, because fields are dropped in order: the tensors above may lie in this map.
+    _keep: Keep,
+}
+
+impl UNet {
+    /// Loads the weights that belong to a configuration.
+    pub(crate) fn load(config: UNetConfig, file: &Path, device: Device, kind: Kind) -> Result<Self, Error> {
+        let weights = Weights::open(file, device, kind)?;
+        let at = weights.root();
+        let first = config.channels[0];
+        let time = first * 4;
+        let n = config.channels.len();
+        let mut build = Builder { config: &config, time, cross_layers: 0 };
+
+        let time_1 = Linear::load(&at.at("time_embedding.linear_1"), first, time)?;
+        let time_2 = Linear::load(&at.at("time_embedding.linear_2"), time, time)?;
+        let conv_in = Conv::load(&at.at("conv_in"), config.in_channels, first, 3, 1)?;
+        let mut down = Vec::with_capacity(n);
+        for i in 0..n {
+            down.push(build.down(&at.at("down_blocks").at(i), i)?);
+        }
+        let mid = config.mid.map(|kind| build.mid(&at.at("mid_block"), kind)).transpose()?;
+        let mut up = Vec::with_capacity(n);
+        for i in 0..n {
+            up.push(build.up(&at.at("up_blocks").at(i), i)?);
+        }
+        let norm_out = GroupNorm::load(&at.at("conv_norm_out"), first, config.groups, config.eps)?;
+        let conv_out = Conv::load(&at.at("conv_out"), first, config.out_channels, 3, 1)?;
+        let keep = weights.finish(|name| name.ends_with(".position_ids"))?;
+        Ok(Self { time_1, time_2, conv_in, down, mid, up, norm_out, conv_out, device, kind, config, _keep: keep })
+    }
+
+    /// Computes once per picture what the prompt contributes; `context` is `[N, tokens, cross_attention_dim]`.
+    pub(crate) fn condition(&self, context: &Tensor) -> Result<Conditioning, Error> {
+        let context = context.f_to_device(self.device)?.f_to_kind(self.kind)?;
+        let mut keys_values = Vec::new();
+        let transformers = self
+            .down
+            .iter()
+            .flat_map(|block| &block.attentions)
+            .chain(self.mid.iter().flat_map(|block| block.rest.iter().map(|(attention, _)| attention)))
+            .chain(self.up.iter().flat_map(|block| &block.attentions));
+        for layer in transformers.flat_map(|transformer| &transformer.layers) {
+            keys_values.push(layer.cross.keys_values(&context)?);
+        }
+        Ok(Conditioning { keys_values })
+    }
+
+    /// The network's output `[N, out_channels, h, w]` in f32 for `input` `[N, in_channels, h, w]` at one time step.
+    ///
+    /// Any `h` and `w` work: odd ones are upsampled back to the size that they had on the way down.
+    pub(crate) fn forward(&self, input: &Tensor, timestep: f64, with: &Conditioning) -> Result<Tensor, Error> {
+        let time = self.embed_time(timestep)?;
+        let mut x = self.conv_in.forward(&input.f_to_kind(self.kind)?)?;
+        let mut skips = vec![x.shallow_clone()];
+        for block in &self.down {
+            x = block.forward(&x, &time, with, &mut skips)?;
+        }
+        if let Some(mid) = &self.mid {
+            x = mid.forward(&x, &time, with)?;
+        }
+        for block in &self.up {
+            x = block.forward(&x, &time, with, &mut skips)?;
+        }
+        let x = self.norm_out.forward(&x)?.f_silu()?;
+        Ok(self.conv_out.forward(&x)?.f_to_kind(Kind::Float)?)
+    }
+
+    /// SiLU of the time embedding, `[1, 4 * channels]`: the same for the whole batch, so it is computed for one.
+    fn embed_time(&self, timestep: f64) -> Result<Tensor, Error> {
+        let half = self.config.channels[0] / 2;
+        let angles: Vec<f64> = (0..half)
+            .map(|i| timestep * (-(10_000_f64.ln()) * i as f64 / (half as f64 - self.config.freq_shift)).exp())
+            .collect();
+        let (sines, cosines) = (angles.iter().map(|a| a.sin()), angles.iter().map(|a| a.cos()));
+        let values: Vec<f32> = if self.config.flip_sin_to_cos {
+            cosines.chain(sines).map(|v| v as f32).collect()
+        } else {
+            sines.chain(cosines).map(|v| v as f32).collect()
+        };
+        let waves = Tensor::f_from_slice(&values)?.f_view([1, half * 2])?.f_to_device(self.device)?.f_to_kind(self.kind)?;
+        self.time_2.forward(&self.time_1.forward(&waves)?.f_silu()?)?.f_silu().map_err(Error::from)
+    }
+}
+
+/// Builds the blocks, counting the cross-attention layers so that each knows its place in [`Conditioning`].
+struct Builder<'a> {
+    config: &'a UNetConfig,
+    time: i64,
+    cross_layers: usize,
+}
+
+impl Builder<'_> {
+    fn resnet(&self, at: &Scope<'_>, inputs: i64, outputs: i64) -> Result<Resnet, Error> {
+        let (groups, eps) = (self.config.groups, self.config.eps);
+        if inputs % groups != 0 {
+            // Only possible for the sum of an input and a skip, and then the layout itself would refuse it.
+            return Err(Error::Request(format!("{inputs} channels cannot be split into {groups} groups")));
+        }
+        Ok(Resnet {
+            norm_1: GroupNorm::load(&at.at("norm1"), inputs, groups, eps)?,
+            conv_1: Conv::load(&at.at("conv1"), inputs, outputs, 3, 1)?,
+            time: Linear::load(&at.at("time_emb_proj"), self.time, outputs)?,
+            norm_2: GroupNorm::load(&at.at("norm2"), outputs, groups, eps)?,
+            conv_2: Conv::load(&at.at("conv2"), outputs, outputs, 3, 1)?,
+            shortcut: if inputs == outputs { None } else { Some(Conv::load(&at.at("conv_shortcut"), inputs, outputs, 1, 1)?) },
+        })
+    }
+
+    fn transformer(&mut self, at: &Scope<'_>, width: i64, heads: i64, depth: i64) -> Result<Transformer, Error> {
+        let mut layers = Vec::new();
+        for i in 0..depth {
+            let at = at.at("transformer_blocks").at(i);
+            let slot = self.cross_layers;
+            self.cross_layers += 1;
+            layers.push(TransformerLayer {
+                norm_1: LayerNorm::load(&at.at("norm1"), width, 1e-5)?,
+                own: Attention::load(&at.at("attn1"), width, width, heads)?,
+                norm_2: LayerNorm::load(&at.at("norm2"), width, 1e-5)?,
+                cross: Attention::load(&at.at("attn2"), width, self.config.cross_attention_dim, heads)?,
+                norm_3: LayerNorm::load(&at.at("norm3"), width, 1e-5)?,
+                feed_in: Linear::load(&at.at("ff.net.0.proj"), width, width * 8)?,
+                feed_out: Linear::load(&at.at("ff.net.2"), width * 4, width)?,
+                slot,
+            });
+        }
+        let project = |name: &str| -> Result<Projection, Error> {
+            let at = at.at(name);
+            Ok(if self.config.linear_projection {
+                Projection::Linear(Linear::load(&at, width, width)?)
+            } else {
+                Projection::Conv(Conv::load(&at, width, width, 1, 1)?)
+            })
+        };
+        Ok(Transformer {
+            norm: GroupNorm::load(&at.at("norm"), width, self.config.groups, 1e-6)?,
+            project_in: project("proj_in")?,
+            project_out: project("proj_out")?,
+            layers,
+        })
+    }
+
+    fn down(&mut self, at: &Scope<'_>, i: usize) -> Result<DownBlock, Error> {
+        let width = self.config.channels[i];
+        let before = if i == 0 { width } else { self.config.channels[i - 1] };
+        let mut block = DownBlock { resnets: Vec::new(), attentions: Vec::new(), downsample: None };
+        for layer in 0..self.config.layers[i] {
+            let inputs = if layer == 0 { before } else { width };
+            block.resnets.push(self.resnet(&at.at("resnets").at(layer), inputs, width)?);
+            if self.config.down[i] == Kinds::CrossAttention {
+                let (heads, depth) = (self.config.heads[i], self.config.depths[i]);
+                block.attentions.push(self.transformer(&at.at("attentions").at(layer), width, heads, depth)?);
+            }
+        }
+        if i + 1 < self.config.channels.len() {
+            block.downsample = Some(Conv::load(&at.at("downsamplers.0.conv"), width, width, 3, 2)?);
+        }
+        Ok(block)
+    }
+
+    fn mid(&mut self, at: &Scope<'_>, kind: Kinds) -> Result<MidBlock, Error> {
+        let last = self.config.channels.len() - 1;
+        let width = self.config.channels[last];
+        let first = self.resnet(&at.at("resnets.0"), width, width)?;
+        let mut rest = Vec::new();
+        if kind == Kinds::CrossAttention {
+            let (heads, depth) = (self.config.heads[last], self.config.depths[last]);
+            let attention = self.transformer(&at.at("attentions.0"), width, heads, depth)?;
+            rest.push((attention, self.resnet(&at.at("resnets.1"), width, width)?));
+        }
+        Ok(MidBlock { first, rest })
+    }
+
+    fn up(&mut self, at: &Scope<'_>, i: usize) -> Result<UpBlock, Error> {
+        let n = self.config.channels.len();
+        let down = n - 1 - i;
+        let width = self.config.channels[down];
+        // The block below hands over its width; the skip of the last layer comes from the next level up.
+        let before = self.config.channels[(down + 1).min(n - 1)];
+        let above = self.config.channels[down.saturating_sub(1)];
+        let mut block = UpBlock { resnets: Vec::new(), attentions: Vec::new(), upsample: None };
+        let layers = self.config.layers[down] + 1;
+        for layer in 0..layers {
+            let inputs = if layer == 0 { before } else { width };
+            let skip = if layer == layers - 1 { above } else { width };
+            block.resnets.push(self.resnet(&at.at("resnets").at(layer), inputs + skip, width)?);
+            if self.config.up[i] == Kinds::CrossAttention {
+                let (heads, depth) = (self.config.heads[down], self.config.depths[down]);
+                block.attentions.push(self.transformer(&at.at("attentions").at(layer), width, heads, depth)?);
+            }
+        }
+        if i + 1 < n {
+            block.upsample = Some(Conv::load(&at.at("upsamplers.0.conv"), width, width, 3, 1)?);
+        }
+        Ok(block)
+    }
+}
+
+#[derive(Debug)]
+struct Resnet {
+    norm_1: GroupNorm,
+    conv_1: Conv,
+    time: Linear,
+    norm_2: GroupNorm,
+    conv_2: Conv,
+    shortcut: Option<Conv>,
+}
+
+impl Resnet {
+    fn forward(&self, x: &Tensor, time: &Tensor) -> Result<Tensor, Error> {
+        let hidden = self.conv_1.forward(&self.norm_1.forward(x)?.f_silu()?)?;
+        let shift = self.time.forward(time)?.f_unsqueeze(-1)?.f_unsqueeze(-1)?;
+        let hidden = hidden.f_add(&shift)?;
+        let hidden = self.conv_2.forward(&self.norm_2.forward(&hidden)?.f_silu()?)?;
+        Ok(match &self.shortcut {
+            Some(conv) => conv.forward(x)?.f_add(&hidden)?,
+            None => x.f_add(&hidden)?,
+        })
+    }
+}
+
+#[derive(Debug)]
+struct Attention {
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    out: Linear,
+    heads: i64,
+}
+
+impl Attention {
+    fn load(at: &Scope<'_>, width: i64, context: i64, heads: i64) -> Result<Self, Error> {
+        Ok(Self {
+            query: Linear::load_without_bias(&at.at("to_q"), width, width)?,
+            key: Linear::load_without_bias(&at.at("to_k"), context, width)?,
+            value: Linear::load_without_bias(&at.at("to_v"), context, width)?,
+            out: Linear::load(&at.at("to_out.0"), width, width)?,
+            heads,
+        })
+    }
+
+    fn keys_values(&self, context: &Tensor) -> Result<(Tensor, Tensor), Error> {
+        let key = split_heads(&self.key.forward(context)?, self.heads)?;
+        Ok((key, split_heads(&self.value.forward(context)?, self.heads)?))
+    }
+
+    fn forward(&self, x: &Tensor, (key, value): &(Tensor, Tensor)) -> Result<Tensor, Error> {
+        let query = split_heads(&self.query.forward(x)?, self.heads)?;
+        self.out.forward(&attend(&query, key, value, false)?)
+    }
+}
+
+#[derive(Debug)]
+struct TransformerLayer {
+    norm_1: LayerNorm,
+    own: Attention,
+    norm_2: LayerNorm,
+    cross: Attention,
+    norm_3: LayerNorm,
+    feed_in: Linear,
+    feed_out: Linear,
+    /// Its place in [`Conditioning`].
+    slot: usize,
+}
+
+impl TransformerLayer {
+    fn forward(&self, x: &Tensor, with: &Conditioning) -> Result<Tensor, Error> {
+        let normed = self.norm_1.forward(x)?;
+        let x = x.f_add(&self.own.forward(&normed, &self.own.keys_values(&normed)?)?)?;
+        let prompt = with.keys_values.get(self.slot).ok_or_else(|| Error::Internal {
+            doing: "attending to the prompt".to_owned(),
+            message: "the conditioning is that of another network".to_owned(),
+        })?;
+        let x = x.f_add(&self.cross.forward(&self.norm_2.forward(&x)?, prompt)?)?;
+        // GEGLU (Shazeer: "GLU variants improve transformer", 2020).
+        let mut halves = self.feed_in.forward(&self.norm_3.forward(&x)?)?.f_chunk(2, -1)?.into_iter();
+        let (Some(hidden), Some(gate)) = (halves.next(), halves.next()) else {
+            return Err(Error::from_torch_message("chunk gave fewer than two parts"));
+        };
+        Ok(x.f_add(&self.feed_out.forward(&hidden.f_mul(&gate.f_gelu("none")?)?)?)?)
+    }
+}
+
+#[derive(Debug)]
+enum Projection {
+    Linear(Linear),
+    Conv(Conv),
+}
+
+#[derive(Debug)]
+struct Transformer {
+    norm: GroupNorm,
+    project_in: Projection,
+    layers: Vec<TransformerLayer>,
+    project_out: Projection,
+}
+
+impl Transformer {
+    fn forward(&self, x: &Tensor, with: &Conditioning) -> Result<Tensor, Error> {
+        let (n, width, high, wide) = x.size4()?;
+        let flatten = |x: &Tensor| -> Result<Tensor, Error> {
+            Ok(x.f_permute([0, 2, 3, 1])?.f_reshape([n, high * wide, width])?)
+        };
+        let unflatten = |x: &Tensor| -> Result<Tensor, Error> {
+            Ok(x.f_reshape([n, high, wide, width])?.f_permute([0, 3, 1, 2])?.f_contiguous()?)
+        };
+        let normed = self.norm.forward(x)?;
+        let mut hidden = match &self.project_in {
+            Projection::Linear(linear) => linear.forward(&flatten(&normed)?)?,
+            Projection::Conv(conv) => flatten(&conv.forward(&normed)?)?,
+        };
+        for layer in &self.layers {
+            hidden = layer.forward(&hidden, with)?;
+        }
+        let out = match &self.project_out {
+            Projection::Linear(linear) => unflatten(&linear.forward(&hidden)?)?,
+            Projection::Conv(conv) => conv.forward(&unflatten(&hidden)?)?,
+        };
+        Ok(out.f_add(x)?)
+    }
+}
+
+#[derive(Debug)]
+struct DownBlock {
+    resnets: Vec<Resnet>,
+    /// One for each resnet, or none.
+    attentions: Vec<Transformer>,
+    downsample: Option<Conv>,
+}
+
+impl DownBlock {
+    fn forward(&self, x: &Tensor, time: &Tensor, with: &Conditioning, skips: &mut Vec<Tensor>) -> Result<Tensor, Error> {
+        let mut x = x.shallow_clone();
+        for (i, resnet) in self.resnets.iter().enumerate() {
+            x = resnet.forward(&x, time)?;
+            if let Some(attention) = self.attentions.get(i) {
+                x = attention.forward(&x, with)?;
+            }
+            skips.push(x.shallow_clone());
+        }
+        if let Some(downsample) = &self.downsample {
+            x = downsample.forward(&x)?;
+            skips.push(x.shallow_clone());
+        }
+        Ok(x)
+    }
+}
+
+#[derive(Debug)]
+struct MidBlock {
+    first: Resnet,
+    rest: Vec<(Transformer, Resnet)>,
+}
+
+impl MidBlock {
+    fn forward(&self, x: &Tensor, time: &Tensor, with: &Conditioning) -> Result<Tensor, Error> {
+        let mut x = self.first.forward(x, time)?;
+        for (attention, resnet) in &self.rest {
+            x = resnet.forward(&attention.forward(&x, with)?, time)?;
+        }
+        Ok(x)
+    }
+}
+
+#[derive(Debug)]
+struct UpBlock {
+    resnets: Vec<Resnet>,
+    /// One for each resnet, or none.
+    attentions: Vec<Transformer>,
+    upsample: Option<Conv>,
+}
+
+impl UpBlock {
+    fn forward(&self, x: &Tensor, time: &Tensor, with: &Conditioning, skips: &mut Vec<Tensor>) -> Result<Tensor, Error> {
+        let mut x = x.shallow_clone();
+        for (i, resnet) in self.resnets.iter().enumerate() {
+            let skip = skips.pop().ok_or_else(|| Error::from_torch_message("the up path has more layers than the down path"))?;
+            x = resnet.forward(&Tensor::f_cat(&[x, skip], 1)?, time)?;
+            if let Some(attention) = self.attentions.get(i) {
+                x = attention.forward(&x, with)?;
+            }
+        }
+        if let Some(upsample) = &self.upsample {
+            // To the size of the next skip, which is not always twice this one: halving rounds odd sizes up.
+            let (high, wide) = match skips.last() {
+                Some(skip) => { let (_, _, high, wide) = skip.size4()?; (high, wide) }
+                None => { let (_, _, high, wide) = x.size4()?; (high * 2, wide * 2) }
+            };
+            x = upsample.forward(&x.f_upsample_nearest2d([high, wide], None, None)?)?;
+        }
+        Ok(x)
+    }
+}

@@ -1,0 +1,396 @@
+//! Memory-mapped `SafeTensors` files.
+//!
+//! A tensor whose number format is already the wanted one is used where it lies in the file, without a copy: loading
+//! a model of several gigabytes takes milliseconds and its memory is shared with the operating system's file cache.
+//! Others are converted one by one. Each name and shape is checked before use.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use memmap2::Mmap;
+use safetensors::{Dtype, SafeTensors};
+use tch::{Device, Kind, Tensor};
+
+use crate::Error;
+
+/// No real header comes near this; the largest models' have about 400 kB.
+const MAX_HEADER: u64 = 32 << 20;
+
+/// Keeps a mapped file alive for the tensors that lie in it.
+#[derive(Debug, Clone)]
+pub(crate) struct Keep {
+    /// Only held, never read: the tensors point into it.
+    _map: Option<Arc<Mmap>>,
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    dtype: Dtype,
+    shape: Vec<i64>,
+    start: usize,
+    end: usize,
+}
+
+/// An open weights file.
+#[derive(Debug)]
+pub(crate) struct Weights {
+    path: PathBuf,
+    map: Arc<Mmap>,
+    entries: BTreeMap<String, Entry>,
+    used: RefCell<BTreeSet<String>>,
+    borrowed: RefCell<bool>,
+    device: Device,
+    kind: Kind,
+}
+
+/// A weights file in a folder of a model: the plain name first, then the half-precision variant.
+pub(crate) fn find_file(folder: &Path, stem: &str) -> Result<PathBuf, Error> {
+    for name in [format!("{stem}.safetensors"), format!("{stem}.fp16.safetensors")] {
+        let path = folder.join(name);
+        if path.is_file() {
+            return Ok(path);
+        }
+    }
+    let mut reason = format!("there is no {stem}.safetensors");
+    if folder.join(format!("{stem}.safetensors.index.json")).exists() {
+        reason.push_str("; weights split into several files are not supported yet");
+    } else if folder.join(format!("{stem}.bin")).exists() || folder.join("pytorch_model.bin").exists() {
+        reason.push_str("; a .bin file can run programs when it is read and is therefore never loaded: convert it to SafeTensors");
+    }
+    Err(Error::NotAModel { path: folder.to_path_buf(), reason })
+}
+
+impl Weights {
+    /// Maps a file and reads its header; `kind` and `device` are what tensors will be handed out as.
+    pub(crate) fn open(path: &Path, device: Device, kind: Kind) -> Result<Self, Error> {
+        let read = |source| Error::Read { path: path.to_path_buf(), source };
+        let bad = |problem: String| Error::Weights { path: path.to_path_buf(), problem };
+        let file = File::open(path).map_err(read)?;
+        let len = file.metadata().map_err(read)?.len();
+        if len < 10 {
+            return Err(bad(format!("it has only {len} bytes; the download is incomplete")));
+        }
+        let map = map_file(&file).map_err(read)?;
+        check_magic(&map).map_err(&bad)?;
+        let (header, metadata) = SafeTensors::read_metadata(&map).map_err(|error| {
+            bad(format!("its header is damaged or the file is incomplete ({error}); download or copy it again"))
+        })?;
+        let data_start = header + 8;
+        let data_len = map.len().checked_sub(data_start).ok_or_else(|| bad("it ends within its header".to_owned()))?;
+        let mut entries = BTreeMap::new();
+        for (name, info) in metadata.tensors() {
+            let (start, end) = info.data_offsets;
+            if start > end || end > data_len {
+                return Err(bad(format!(
+                    "tensor `{name}` would end at byte {end} of {data_len}; the file is incomplete, download or copy it again"
+                )));
+            }
+            let shape: Option<Vec<i64>> = info.shape.iter().map(|&n| i64::try_from(n).ok()).collect();
+            let shape = shape.ok_or_else(|| bad(format!("tensor `{name}` has an impossible shape")))?;
+            let entry = Entry { dtype: info.dtype, shape, start: data_start + start, end: data_start + end };
+            if let Some(kind) = kind_of(entry.dtype) {
+                let wanted = entry.shape.iter().try_fold(kind.elt_size_in_bytes(), |all, &n| all.checked_mul(n as usize));
+                if wanted != Some(end - start) {
+                    return Err(bad(format!("tensor `{name}` has {} bytes, which is not its shape", end - start)));
+                }
+            }
+            entries.insert(name.clone(), entry);
+        }
+        Ok(Self {
+            path: path.to_path_buf(),
+            map: Arc::new(map),
+            entries,
+            used: RefCell::default(),
+            borrowed: RefCell::new(false),
+            device,
+            kind,
+        })
+    }
+
+    /// Whether the file has a tensor of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.entries.contains_key(name)
+    }
+
+    /// The shape of a tensor, when the file has it.
+    pub(crate) fn shape(&self, name: &str) -> Option<&[i64]> {
+        self.entries.get(name).map(|entry| entry.shape.as_slice())
+    }
+
+    /// The file's size in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.map.len() as u64
+    }
+
+    /// The root of the tensor names.
+    pub(crate) fn root(&self) -> Scope<'_> {
+        Scope { weights: self, prefix: String::new() }
+    }
+
+    /// Checks that a tensor of this name and shape exists.
+    pub(crate) fn check(&self, name: &str, shape: &[i64]) -> Result<(), Error> {
+        self.entry(name, shape).map(|_| ())
+    }
+
+    fn entry(&self, name: &str, shape: &[i64]) -> Result<&Entry, Error> {
+        let entry = self.entries.get(name).ok_or_else(|| Error::MissingTensor {
+            path: self.path.clone(),
+            tensor: name.to_owned(),
+            expected: shape.to_vec(),
+        })?;
+        // A linear layer over channels is stored as a 1x1 convolution by some tools, and the other way round.
+        let same_but_for_ones = entry.shape.iter().filter(|&&n| n != 1).eq(shape.iter().filter(|&&n| n != 1));
+        if entry.shape != shape && !same_but_for_ones {
+            return Err(Error::TensorShape {
+                path: self.path.clone(),
+                tensor: name.to_owned(),
+                expected: shape.to_vec(),
+                found: entry.shape.clone(),
+            });
+        }
+        Ok(entry)
+    }
+
+    /// The tensor of this name, which must have this shape.
+    pub(crate) fn take(&self, name: &str, shape: &[i64]) -> Result<Tensor, Error> {
+        let entry = self.entry(name, shape)?;
+        let stored = kind_of(entry.dtype).ok_or_else(|| Error::TensorType {
+            path: self.path.clone(),
+            tensor: name.to_owned(),
+            found: format!("{:?}", entry.dtype),
+        })?;
+        let bytes = self.map.get(entry.start..entry.end).ok_or_else(|| Error::Weights {
+            path: self.path.clone(),
+            problem: format!("tensor `{name}` lies outside the file"),
+        })?;
+        self.used.borrow_mut().insert(name.to_owned());
+        let aligned = (bytes.as_ptr() as usize).is_multiple_of(stored.elt_size_in_bytes().max(1));
+        let view = if aligned { view_of(bytes, shape, stored)? } else { Tensor::f_from_data_size(bytes, shape, stored)? };
+        if aligned && stored == self.kind && self.device == Device::Cpu {
+            *self.borrowed.borrow_mut() = true;
+            return Ok(view);
+        }
+        // Another device or format: these copy, and so does an unaligned tensor above; the map is not needed for it.
+        Ok(view.f_to_device(self.device)?.f_to_kind(self.kind)?)
+    }
+
+    /// Ends the loading: every tensor in the file must have been used, but for those that are `harmless`.
+    ///
+    /// The result must be kept as long as any tensor that was taken.
+    pub(crate) fn finish(self, harmless: impl Fn(&str) -> bool) -> Result<Keep, Error> {
+        let used = self.used.borrow();
+        let mut extra = self.entries.keys().filter(|name| !used.contains(*name) && !harmless(name));
+        let names: Vec<String> = extra.by_ref().take(5).cloned().collect();
+        if names.is_empty() {
+            let map = self.borrowed.borrow().then(|| Arc::clone(&self.map));
+            Ok(Keep { _map: map })
+        } else {
+            let count = names.len() + extra.count();
+            Err(Error::UnexpectedTensors { path: self.path.clone(), names, count })
+        }
+    }
+}
+
+/// A place in the hierarchy of tensor names.
+#[derive(Debug, Clone)]
+pub(crate) struct Scope<'a> {
+    weights: &'a Weights,
+    prefix: String,
+}
+
+impl<'a> Scope<'a> {
+    /// A place below this one; `name` may hold dots.
+    pub(crate) fn at(&self, name: impl std::fmt::Display) -> Scope<'a> {
+        let prefix = if self.prefix.is_empty() { name.to_string() } else { format!("{}.{name}", self.prefix) };
+        Scope { weights: self.weights, prefix }
+    }
+
+    /// The tensor `name` here, which must have this shape.
+    pub(crate) fn take(&self, name: &str, shape: &[i64]) -> Result<Tensor, Error> {
+        self.weights.take(&self.at(name).prefix, shape)
+    }
+
+    /// Whether the tensor `name` exists here.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.weights.has(&self.at(name).prefix)
+    }
+}
+
+fn kind_of(dtype: Dtype) -> Option<Kind> {
+    match dtype {
+        Dtype::F32 => Some(Kind::Float),
+        Dtype::F16 => Some(Kind::Half),
+        Dtype::BF16 => Some(Kind::BFloat16),
+        Dtype::F64 => Some(Kind::Double),
+        _ => None,
+    }
+}
+
+#[allow(unsafe_code, reason = "mapping a file is unsafe because another process may change it")]
+fn map_file(file: &File) -> std::io::Result<Mmap> {
+    // SAFETY: the mapping is private and read-only, and nothing here writes to weights. That no other process shortens
+    // the file while it is in use is the same trust that every program puts into its own shared libraries; should it
+    // happen, this process gets a bus error, which the engine's supervisor reports and survives.
+    unsafe { Mmap::map(file) }
+}
+
+#[allow(unsafe_code, reason = "a tensor over mapped memory borrows it, which the type system cannot follow into C++")]
+fn view_of(bytes: &[u8], shape: &[i64], kind: Kind) -> Result<Tensor, Error> {
+    let mut strides = vec![1_i64; shape.len()];
+    for axis in (1..shape.len()).rev() {
+        strides[axis - 1] = strides[axis] * shape[axis];
+    }
+    // SAFETY: `bytes` holds exactly the elements of this shape (checked when the file was opened), the pointer is
+    // aligned for them (checked by the caller), and the map outlives the tensor: it is handed to the model by
+    // `Weights::finish` and dropped after the tensors. Weights are never written to.
+    Ok(unsafe { Tensor::f_from_blob(bytes.as_ptr(), shape, &strides, kind, Device::Cpu)? })
+}
+
+/// Recognises files that are something else in disguise, to say so in plain words.
+fn check_magic(map: &[u8]) -> Result<(), String> {
+    let text = |start: &str| map.starts_with(start.as_bytes());
+    if text("version https://git-lfs") {
+        return Err("it is a Git LFS pointer, not the weights themselves; fetch them with `git lfs pull`".to_owned());
+    }
+    if text("<!DOCTYPE") || text("<html") {
+        return Err("it is a web page; the download did not deliver the file".to_owned());
+    }
+    if text("PK\u{3}\u{4}") || map.starts_with(&[0x80, 0x02]) {
+        return Err("it is a pickle, which can run programs when it is read and is therefore never loaded; convert it to SafeTensors".to_owned());
+    }
+    if text("GGUF") {
+        return Err("it is a GGUF file, not a SafeTensors file".to_owned());
+    }
+    let mut length = [0; 8];
+    length.copy_from_slice(map.get(..8).ok_or("it is too short")?);
+    let header = u64::from_le_bytes(length);
+    if map.get(8) != Some(&b'{') {
+        return Err("it does not begin like a SafeTensors file".to_owned());
+    }
+    if header > MAX_HEADER {
+        return Err(format!("its header claims {header} bytes; at most {MAX_HEADER} are accepted"));
+    }
+    if header + 8 > map.len() as u64 {
+        return Err(format!("its header claims {header} bytes, but the file has {}; the file is incomplete", map.len()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A small valid file: `a` f32 [2, 3] = 0..6 and `b` f16 [2] = 1, 2.
+    fn sample() -> Vec<u8> {
+        let a: Vec<u8> = (0..6).flat_map(|n| (n as f32).to_le_bytes()).collect();
+        let b: Vec<u8> = [1.0, 2.0].iter().flat_map(|&n| half::f16::from_f32(n).to_le_bytes()).collect();
+        let views = [
+            ("a", safetensors::tensor::TensorView::new(Dtype::F32, vec![2, 3], &a).unwrap()),
+            ("b", safetensors::tensor::TensorView::new(Dtype::F16, vec![2], &b).unwrap()),
+        ];
+        safetensors::serialize(views, None).unwrap()
+    }
+
+    fn open(bytes: &[u8]) -> Result<Weights, Error> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        // The map outlives the file's name.
+        Weights::open(file.path(), Device::Cpu, Kind::Float)
+    }
+
+    #[test]
+    fn tensors_are_borrowed_or_converted() {
+        let weights = open(&sample()).unwrap();
+        let a = weights.take("a", &[2, 3]).unwrap();
+        assert_eq!(Vec::<f32>::try_from(a.reshape(-1)).unwrap(), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+        let map = weights.map.as_ptr_range();
+        assert!(map.contains(&a.data_ptr().cast_const().cast()), "f32 on f32 is not copied");
+        let b = weights.take("b", &[2]).unwrap();
+        assert_eq!(Vec::<f32>::try_from(&b).unwrap(), [1.0, 2.0]);
+        assert!(!map.contains(&b.data_ptr().cast_const().cast()));
+        let keep = weights.finish(|_| false).unwrap();
+        assert!(keep._map.is_some());
+    }
+
+    #[test]
+    fn names_and_shapes_are_checked() {
+        let weights = open(&sample()).unwrap();
+        assert!(matches!(weights.take("c", &[1]), Err(Error::MissingTensor { tensor, .. }) if tensor == "c"));
+        let wrong = weights.take("a", &[3, 2]);
+        assert!(matches!(&wrong, Err(Error::TensorShape { expected, found, .. }) if expected == &[3, 2] && found == &[2, 3]));
+        assert!(weights.take("a", &[2, 3, 1, 1]).is_ok(), "a linear layer may be stored as a 1x1 convolution");
+        let extra = weights.finish(|_| false);
+        assert!(matches!(&extra, Err(Error::UnexpectedTensors { names, count: 1, .. }) if names == &["b"]));
+        let weights = open(&sample()).unwrap();
+        assert!(weights.finish(|name| name.len() == 1).is_ok());
+    }
+
+    #[test]
+    fn files_in_disguise_are_named() {
+        for (bytes, word) in [
+            (&b"version https://git-lfs.github.com/spec/v1\n"[..], "LFS"),
+            (b"<!DOCTYPE html><html></html>", "web page"),
+            (b"PK\x03\x04aaaaaaaaaaaa", "pickle"),
+            (b"hello, I am a text file, not weights", "SafeTensors"),
+            (b"short", "5 bytes"),
+            (b"\xff\xff\xff\xff\xff\xff\xff\x7f{}", "header"),
+            (b"\x00\x01\x00\x00\x00\x00\x00\x00{}", "incomplete"),
+            (b"\x02\x00\x00\x00\x00\x00\x00\x00[]", "SafeTensors"),
+        ] {
+            let error = open(bytes).unwrap_err().to_string();
+            assert!(error.contains(word), "{word}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_truncated_file_is_refused_at_every_length() {
+        let bytes = sample();
+        for len in 0..bytes.len() {
+            assert!(open(&bytes[..len]).is_err(), "{len} of {}", bytes.len());
+        }
+    }
+
+    #[test]
+    fn lying_headers_are_refused() {
+        for (header, why) in [
+            (r#"{"a":{"dtype":"F32","shape":[4],"data_offsets":[0,8]}}"#, "bytes against shape"),
+            (r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}}"#, "backwards"),
+            (r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,18446744073709551615]}}"#, "overflow"),
+            (r#"{"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,8]}}"#, "shape overflow"),
+            (r#"{"a":{"dtype":"F99","shape":[2],"data_offsets":[0,8]}}"#, "dtype"),
+            (r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#, "overlap"),
+            (r#"{"a":3}"#, "no tensor"),
+        ] {
+            let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+            bytes.extend_from_slice(header.as_bytes());
+            bytes.extend_from_slice(&[0; 8]);
+            assert!(open(&bytes).is_err(), "{why}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn mutations_never_crash(changes in prop::collection::vec((0_usize..10_000, any::<u8>()), 1..8)) {
+            let mut bytes = sample();
+            for (at, value) in changes {
+                let len = bytes.len();
+                bytes[at % len] = value;
+            }
+            if let Ok(weights) = open(&bytes) {
+                let names: Vec<(String, Vec<i64>)> =
+                    weights.entries.iter().map(|(name, entry)| (name.clone(), entry.shape.clone())).collect();
+                for (name, shape) in names {
+                    if let Ok(tensor) = weights.take(&name, &shape) {
+                        prop_assert_eq!(tensor.size(), shape);
+                        let _ = tensor.f_sum(Kind::Float).unwrap();
+                    }
+                }
+            }
+        }
+    }
+}
