@@ -63,9 +63,9 @@ pub enum Error {
         /// What cannot be written.
         why: String,
     },
-    /// There is no room left where the project lies. The change was not made; nothing else was lost.
+    /// There is no room left where the project lies. What was tried was not done; nothing else is lost.
     #[error(
-        "The disk is full: the change was not made, and everything before it is safe. Free some space and try again."
+        "The disk is full. What was just tried was not done; everything before it is safe. Free some space and try again."
     )]
     DiskFull,
     /// There is no such file.
@@ -151,12 +151,15 @@ impl From<rusqlite::Error> for Error {
                 ErrorCode::ReadOnly | ErrorCode::PermissionDenied => {
                     Self::ReadOnly { why: "the file or its folder is write-protected".into() }
                 }
+                ErrorCode::TooBig => Self::invalid("it is too large to be stored"),
                 _ => Self::Sqlite(error),
             },
             // A column of another type than documented: the file was not written by this program.
             rusqlite::Error::InvalidColumnType(_, column, found) => {
                 Self::damaged(format!("column {column} holds a value of type {found}"))
             }
+            // Only rows that every project has are asked for in this way.
+            rusqlite::Error::QueryReturnedNoRows => Self::damaged("a row that every project has is missing"),
             rusqlite::Error::FromSqlConversionFailure(..)
             | rusqlite::Error::IntegralValueOutOfRange(..)
             | rusqlite::Error::Utf8Error(..) => Self::damaged(error.to_string()),

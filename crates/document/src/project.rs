@@ -442,3 +442,65 @@ impl Work<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::Layer;
+
+    fn add_layer(project: &mut Project, name: &str) -> Result<(), Error> {
+        let layer = Box::new(Layer::new(project.next_layer_id(), name));
+        project.apply(Step::new(name, vec![Edit::AddLayer { index: 0, layer }]))
+    }
+
+    #[test]
+    fn projects_can_be_handed_to_another_thread() {
+        fn is_send<T: Send>() {}
+        is_send::<Project>();
+    }
+
+    #[test]
+    fn a_full_database_loses_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("full.outframe");
+        let mut project = Project::create(&path, "").unwrap();
+        let pages: i64 = project.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+        let limit = |project: &Project, pages: i64| {
+            project.connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
+        };
+        limit(&project, pages + 2);
+        let mut made = 0;
+        let before = loop {
+            let before = project.document().clone();
+            match add_layer(&mut project, &"name".repeat(200)) {
+                Ok(()) => made += 1,
+                Err(Error::DiskFull) => break before,
+                Err(other) => panic!("{other}"),
+            }
+        };
+        assert!(made > 0);
+        assert_eq!(project.document(), &before);
+        assert!(project.check().unwrap().is_clean());
+        limit(&project, 1_000_000);
+        add_layer(&mut project, "room again").unwrap();
+        let after = project.document().clone();
+        drop(project);
+        assert_eq!(Project::open(&path).unwrap().document(), &after);
+    }
+
+    #[test]
+    fn a_failed_commit_leaves_file_and_memory_as_they_were() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut project = Project::create(folder.path().join("p.outframe"), "").unwrap();
+        add_layer(&mut project, "kept").unwrap();
+        let before = project.document().clone();
+        // The hook turns the commit into a rollback.
+        project.connection.commit_hook(Some(|| true)).unwrap();
+        assert!(add_layer(&mut project, "lost").is_err());
+        assert!(project.undo().is_err());
+        assert_eq!((project.document(), project.can_undo()), (&before, Some("kept")));
+        project.connection.commit_hook(None::<fn() -> bool>).unwrap();
+        assert!(project.check().unwrap().is_clean());
+        assert_eq!(project.undo().unwrap().as_deref(), Some("kept"));
+    }
+}

@@ -42,12 +42,12 @@ pub(crate) fn refuse_existing(path: &Path) -> Result<(), Error> {
 
 /// An empty file beside `path`, to be filled and then moved there by [`put_in_place`].
 pub(crate) fn temporary_for(path: &Path) -> Result<TempPath, Error> {
-    let folder = folder(path);
-    let file = tempfile::Builder::new()
-        .prefix(".outframe-")
-        .suffix(".tmp")
-        .tempfile_in(folder)
-        .map_err(|error| Error::io("create", path, error))?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".outframe-").suffix(".tmp");
+    // Readable for whom the user's other new files are, not only for the user.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let file = builder.tempfile_in(folder(path)).map_err(|error| Error::io("create", path, error))?;
     Ok(file.into_temp_path())
 }
 

@@ -99,16 +99,14 @@ impl Rows<'_> {
     }
 
     fn set_meta(&self, key: &str) -> Result<(), Error> {
-        match self.document.meta.get(key) {
-            Some(value) => self.update(
-                "INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                params![key, to_json(value)?],
-            ),
-            None => {
-                self.connection.prepare_cached("DELETE FROM meta WHERE key = ?1")?.execute(params![key])?;
-                Ok(())
-            }
-        }
+        let Some(value) = self.document.meta.get(key) else {
+            self.connection.prepare_cached("DELETE FROM meta WHERE key = ?1")?.execute(params![key])?;
+            return Ok(());
+        };
+        self.update(
+            "INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            params![key, to_json(value)?],
+        )
     }
 
     fn layers(&self) -> List<'_, Layer> {
