@@ -11,11 +11,13 @@
 # PATH is a Python that has what requirements.txt names.  Without it (and without
 # OUTFRAME_STARTER_PYTHON) a virtual environment is made once in the cache folder; on Linux
 # that downloads several GB, because the usual torch package carries its CUDA libraries.
-# OUTFRAME_STARTER_WORK chooses the folder for data and checkpoints.
+# OUTFRAME_STARTER_WORK chooses the folder for data and checkpoints, OUTFRAME_STARTER_PICTURES
+# how many pictures are prepared (12000).
 set -eu
 
 recipe=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/outframe
+pictures=${OUTFRAME_STARTER_PICTURES:-12000}
 work=${OUTFRAME_STARTER_WORK:-$cache/starter-train}
 python=${OUTFRAME_STARTER_PYTHON:-}
 
@@ -50,6 +52,11 @@ if [ -z "$python" ]; then
 fi
 command -v "$python" > /dev/null || { echo "no such Python: $python" >&2; exit 1; }
 
+case $python in
+    /*) ;;
+    */*) python=$PWD/$python ;;
+esac
+
 low='nice -n 19'
 if command -v ionice > /dev/null; then
     low="$low ionice -c 3"
@@ -61,13 +68,13 @@ mkdir -p "$work"
 case $command in
     train)
         rm -f "$work/stop"
-        $low "$python" -m recipe prepare --work "$work"
+        $low "$python" -m recipe prepare --work "$work" --pictures "$pictures"
         exec $low "$python" -m recipe train --work "$work" \
             --stop-file "$work/stop" --pause-file "$work/pause" "$@"
         ;;
     eval)
         if [ ! -e "$work/classifier.pt" ]; then
-            $low "$python" -m recipe prepare --work "$work" --pictures 6000 --render-only
+            $low "$python" -m recipe prepare --work "$work" --pictures "$pictures" --render-only
         fi
         exec $low "$python" -m recipe eval --work "$work" "$@"
         ;;

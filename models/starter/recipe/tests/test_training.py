@@ -28,9 +28,10 @@ def work(tmp_path_factory):
 def options(work, *more):
     parser = argparse.ArgumentParser()
     train.add_arguments(parser)
-    fixed = ['--work', str(work), '--preset', 'tiny', '--res', '64', '--seed', '3', '--workers', '1']
-    fixed += ['--batch', '8', '--micro', '8', '--warmup', '2', '--lr', '0.003', '--muon', '0.02']
-    return parser.parse_args([*fixed, '--ema', '0.5', *more])
+    fixed = ['--work', str(work), '--preset', 'tiny', '--res', '64', '--seed', '3']
+    fixed += ['--workers', '1', '--batch', '8', '--micro', '8', '--warmup', '2']
+    fixed += ['--lr', '0.003', '--muon', '0.02', '--ema', '0.5']
+    return parser.parse_args([*fixed, *more])
 
 
 def fixed_loss(trainer, work):
@@ -38,7 +39,8 @@ def fixed_loss(trainer, work):
     data = Latents(work / 'lat', 64, seed=9)
     torch.manual_seed(9)
     with torch.no_grad():
-        return float(np.mean([float(trainer.loss(trainer.unet, data.batch(8))[0]) for _ in range(4)]))
+        losses = [float(trainer.loss(trainer.unet, data.batch(8))[0]) for _ in range(4)]
+    return float(np.mean(losses))
 
 
 def test_data(work):
