@@ -61,7 +61,9 @@ fn extend(pipeline: &Pipeline, sampling: &Sampling, image: &RgbImage, by: u32) -
     let mask = GrayImage::from_fn(size, size, |x, _| Luma([if x < context { 0 } else { 255 }]));
     let defaults = &pipeline.info().defaults;
     let sampling = Sampling { guidance: defaults.fill_guidance, ..sampling.clone() };
-    let request = Fill { sampling, image: guess, mask, strength: defaults.fill_strength, take: 0 };
+    // Another take than the picture's own: the same noise in the same place would paint the same things again.
+    let take = u64::from(width / by);
+    let request = Fill { sampling, image: guess, mask, strength: defaults.fill_strength, take };
     let output = pipeline.fill(&request, &mut |_| ControlFlow::Continue(()))?;
     println!("extended in {:.3} s", output.seconds);
     let mut wide = RgbImage::new(width + by, size);

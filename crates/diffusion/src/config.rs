@@ -21,7 +21,7 @@ pub(crate) fn read_small(path: &Path, max_bytes: u64) -> Result<Vec<u8>, Error> 
 }
 
 /// One JSON object from a file.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Config {
     path: PathBuf,
     map: serde_json::Map<String, Value>,
@@ -134,11 +134,6 @@ impl Config {
             Some(_) if supported.is_null() => Err(self.refuse(key, "this engine does not support it yet")),
             Some(_) => Err(self.refuse(key, format!("this engine supports only {supported}"))),
         }
-    }
-
-    /// The file.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
     }
 
     /// The whole object.

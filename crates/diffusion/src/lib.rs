@@ -35,6 +35,8 @@ mod model;
 pub mod noise;
 mod picture;
 mod pipeline;
+#[doc(hidden)]
+pub mod probe;
 pub mod scheduler;
 mod text;
 mod unet;

@@ -60,18 +60,29 @@ impl Preview {
             let i = cell * 29 % 64;
             [i % 4, i / 4 % 4, i / 16].map(|step| step as f32 / 1.5 - 1.0)
         };
+        // Half of the cells are flat and half have a pattern, so that the fit learns which channels carry patterns and
+        // gives no colour to them.
         let side = cells * factor;
-        let mut small = vec![0.0_f32; (3 * cells * cells) as usize];
-        for y in 0..cells {
-            for x in 0..cells {
-                for (channel, value) in colour(y / 2 * 8 + x / 2).into_iter().enumerate() {
-                    small[channel * (cells * cells) as usize + (y * cells + x) as usize] = value;
+        let (n, area) = ((cells * cells) as usize, (side * side) as usize);
+        let mut chart = vec![0.0_f32; 3 * area];
+        let mut small = vec![0.0_f32; 3 * n];
+        for y in 0..side {
+            for x in 0..side {
+                let (cell_x, cell_y) = (x / factor, y / factor);
+                let pattern = match (cell_x + cell_y) % 4 {
+                    1 => (x - y).rem_euclid(factor) * 2 < factor,
+                    3 => (x * 7 + y * 13 + x * y) % 5 < 2,
+                    _ => false,
+                };
+                for (channel, value) in colour(cell_y / 2 * 8 + cell_x / 2).into_iter().enumerate() {
+                    let value = if pattern { value * 0.4 - 0.1 } else { value };
+                    chart[channel * area + (y * side + x) as usize] = value;
+                    small[channel * n + (cell_y * cells + cell_x) as usize] += value / (factor * factor) as f32;
                 }
             }
         }
-        let chart = Tensor::f_from_slice(&small)?.f_view([1, 3, cells, cells])?;
-        let latents = vae.encode(&chart.f_upsample_nearest2d([side, side], None, None)?)?.f_to_device(Device::Cpu)?;
-        let n = (cells * cells) as usize;
+        let chart = Tensor::f_from_slice(&chart)?.f_view([1, 3, side, side])?;
+        let latents = vae.encode(&chart)?.f_to_device(Device::Cpu)?;
         let flat: Vec<f32> = Vec::try_from(&latents.f_contiguous()?.f_view([-1])?)?;
         let width = channels as usize + 1;
         let row = |i: usize| -> Vec<f64> {

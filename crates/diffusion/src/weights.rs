@@ -115,11 +115,6 @@ impl Weights {
         self.entries.contains_key(name)
     }
 
-    /// The shape of a tensor, when the file has it.
-    pub(crate) fn shape(&self, name: &str) -> Option<&[i64]> {
-        self.entries.get(name).map(|entry| entry.shape.as_slice())
-    }
-
     /// The file's size in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         self.map.len() as u64
@@ -211,11 +206,6 @@ impl<'a> Scope<'a> {
     /// The tensor `name` here, which must have this shape.
     pub(crate) fn take(&self, name: &str, shape: &[i64]) -> Result<Tensor, Error> {
         self.weights.take(&self.at(name).prefix, shape)
-    }
-
-    /// Whether the tensor `name` exists here.
-    pub(crate) fn has(&self, name: &str) -> bool {
-        self.weights.has(&self.at(name).prefix)
     }
 }
 

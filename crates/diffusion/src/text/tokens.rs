@@ -175,9 +175,14 @@ fn clip_from_parts(folder: &Path) -> Result<Vec<u8>, Error> {
         json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
                "normalized": false, "special": true})
     };
+    let mut added = vec![special(begin, "<|startoftext|>"), special(end, "<|endoftext|>")];
+    // Stable Diffusion 2.x pads with `!`, which thereby becomes a special token within prompts, too; so it was trained.
+    if let Some(pad) = special_token(folder, "pad_token")?.filter(|pad| pad != "<|endoftext|>") {
+        added.push(special(id(&pad)?, &pad));
+    }
     let tokenizer = json!({
         "version": "1.0",
-        "added_tokens": [special(begin, "<|startoftext|>"), special(end, "<|endoftext|>")],
+        "added_tokens": added,
         "normalizer": {"type": "Sequence", "normalizers": [
             {"type": "NFC"},
             {"type": "Replace", "pattern": {"Regex": r"\s+"}, "content": " "},

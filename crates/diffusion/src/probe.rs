@@ -1,0 +1,54 @@
+//! Single parts of a model, for comparing them with other engines. Not part of the public interface.
+
+use std::path::Path;
+
+use tch::{Device, Kind, Tensor};
+
+use crate::Error;
+use crate::config::Config;
+use crate::scheduler::Schedule;
+use crate::text::TextInfo;
+use crate::unet::{UNet, UNetConfig};
+use crate::vae::{Vae, VaeConfig};
+use crate::weights::find_file;
+
+/// Runs a UNet (a folder with config.json and weights) at several times.
+pub fn unet(dir: &Path, input: &Tensor, context: &Tensor, times: &[f64], kind: Kind) -> Result<Vec<Tensor>, Error> {
+    tch::no_grad(|| {
+        let config = UNetConfig::read(&dir.join("config.json"))?;
+        let net = UNet::load(config, &find_file(dir, "diffusion_pytorch_model")?, Device::Cpu, kind)?;
+        let conditioning = net.condition(context)?;
+        times.iter().map(|&time| net.forward(input, time, &conditioning)).collect()
+    })
+}
+
+/// Encodes pixels and decodes latents with an autoencoder (a folder with config.json and weights).
+pub fn vae(dir: &Path, pixels: &Tensor, latents: &Tensor) -> Result<(Tensor, Tensor), Error> {
+    tch::no_grad(|| {
+        let config = VaeConfig::read(&dir.join("config.json"))?;
+        let vae = Vae::load(config, &find_file(dir, "diffusion_pytorch_model")?, Device::Cpu)?;
+        Ok((vae.encode(pixels)?, vae.decode(latents)?))
+    })
+}
+
+/// Encodes prompts with a model's text encoder; `index` is its `model_index.json`, when it has one.
+pub fn text(model: &Path, prompts: &[&str], kind: Kind) -> Result<Vec<(Tensor, Vec<String>)>, Error> {
+    tch::no_grad(|| {
+        let index = Config::read_optional(&model.join("model_index.json"))?.unwrap_or_default();
+        let encoder = TextInfo::read(model, &index)?.load(model, Device::Cpu, kind)?;
+        prompts.iter().map(|prompt| encoder.encode(prompt).map(|e| (e.context, e.warnings))).collect()
+    })
+}
+
+/// A sampler's times, and the latents after each step for given outputs `[steps, ...]` of a network.
+pub fn sample(config: &Path, sampler: &str, steps: usize, start: &Tensor, outputs: &Tensor) -> Result<(Vec<i64>, Vec<Tensor>), Error> {
+    let mut sampler = Schedule::read(config)?.sampler(sampler, steps)?;
+    let times = (0..steps).map(|step| sampler.timestep(step) as i64).collect();
+    let mut latents = start.shallow_clone();
+    let mut path = Vec::new();
+    for step in 0..steps {
+        latents = sampler.step(step, &outputs.f_select(0, step as i64)?, &latents)?.latents;
+        path.push(latents.shallow_clone());
+    }
+    Ok((times, path))
+}
