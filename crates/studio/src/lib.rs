@@ -1,1 +1,3 @@
-//! Outframe: studio.
+//! studio
+pub mod engine;
+pub mod fill;

@@ -1,0 +1,372 @@
+//! `outframe-engine`: the worker process that holds the diffusion model.
+//!
+//! Started by the application, never by a person. Three threads: one reads requests (and so answers status and cancel while a
+//! job runs, and ends the process at once when the parent is gone), the main one runs jobs one after the other, and one
+//! writes events.
+
+use std::{
+    collections::HashSet,
+    io::{self, IsTerminal, Read, Write},
+    ops::ControlFlow,
+    path::Path,
+    process::ExitCode,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
+    time::Instant,
+};
+
+use anyhow::Context as _;
+use image::{GrayImage, RgbImage};
+use outframe_diffusion as diffusion;
+use outframe_engine::{
+    ErrorKind, Event, FillJob, Frame, FrameError, GenerateJob, Memory, ModelDefaults, ModelInfo, PROTOCOL, Picture,
+    Request, Sampling, WireError, frame,
+};
+
+/// Id that marks "no job runs".
+const IDLE: u64 = u64::MAX;
+
+fn main() -> ExitCode {
+    if std::env::args().any(|argument| argument == "--version" || argument == "-V") {
+        println!("outframe-engine {} (protocol {PROTOCOL})", env!("CARGO_PKG_VERSION"));
+        return ExitCode::SUCCESS;
+    }
+    if io::stdin().is_terminal() {
+        eprintln!(
+            "outframe-engine is started by Outframe and speaks a binary protocol on its standard input; there is nothing to do \
+             here by hand. Run `outframe --help` instead."
+        );
+        return ExitCode::from(2);
+    }
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("outframe-engine: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
+    let out = protocol_output().context("the standard output could not be set aside for the protocol")?;
+    let (events, outgoing) = mpsc::channel::<Frame<Event>>();
+    std::thread::Builder::new().name("write".into()).spawn(move || write_events(out, &outgoing))?;
+
+    let shared = Arc::new(Shared { cancelled: Mutex::new(HashSet::new()), running: AtomicU64::new(IDLE) });
+    let (jobs, queue) = mpsc::channel::<Frame<Request>>();
+    let reader = Reader { shared: Arc::clone(&shared), events: events.clone(), jobs };
+    std::thread::Builder::new().name("read".into()).spawn(move || reader.run())?;
+
+    let mut worker = Worker { pipeline: None, shared, events };
+    for request in queue {
+        worker.serve(request);
+    }
+    Ok(())
+}
+
+/// Takes the real standard output for the protocol and lets file descriptor 1 point to standard error, so that a library
+/// that prints cannot corrupt a frame.
+#[cfg(unix)]
+fn protocol_output() -> io::Result<impl Write + Send + 'static> {
+    use std::os::fd::AsFd;
+    let real = io::stdout().as_fd().try_clone_to_owned()?;
+    rustix::stdio::dup2_stdout(io::stderr().as_fd())?;
+    Ok(std::fs::File::from(real))
+}
+
+#[cfg(not(unix))]
+fn protocol_output() -> io::Result<impl Write + Send + 'static> {
+    Ok(io::stdout())
+}
+
+fn write_events(out: impl Write, outgoing: &mpsc::Receiver<Frame<Event>>) {
+    let mut out = io::BufWriter::with_capacity(1 << 16, out);
+    while let Ok(event) = outgoing.recv() {
+        if frame::write(&mut out, &event).is_err() {
+            leave();
+        }
+    }
+}
+
+/// Ends the process in the middle of whatever it computes. `exit` would run libtorch's destructors under the compute
+/// thread's feet; there is nothing to save here, so the process simply stops.
+fn leave() -> ! {
+    #[cfg(unix)]
+    {
+        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    }
+    std::process::exit(0)
+}
+
+/// What the reading and the computing thread share.
+struct Shared {
+    /// Ids of jobs to stop, running or waiting.
+    cancelled: Mutex<HashSet<u64>>,
+    /// Id of the running job, or [`IDLE`].
+    running: AtomicU64,
+}
+
+impl Shared {
+    fn cancelled(&self) -> MutexGuard<'_, HashSet<u64>> {
+        self.cancelled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The reading thread.
+struct Reader {
+    shared: Arc<Shared>,
+    events: mpsc::Sender<Frame<Event>>,
+    jobs: mpsc::Sender<Frame<Request>>,
+}
+
+impl Reader {
+    fn run(self) {
+        let mut input = io::BufReader::with_capacity(1 << 16, io::stdin().lock());
+        loop {
+            match self.next(&mut input) {
+                Ok(ControlFlow::Continue(())) => {}
+                Ok(ControlFlow::Break(())) | Err(FrameError::Closed) => leave(),
+                Err(error) => {
+                    eprintln!("outframe-engine: {error}");
+                    leave()
+                }
+            }
+        }
+    }
+
+    fn next(&self, input: &mut impl Read) -> Result<ControlFlow<()>, FrameError> {
+        let request: Frame<Request> = frame::read(input)?;
+        let answer = match &request.header {
+            Request::Hello { .. } => {
+                Event::Hello { protocol: PROTOCOL, version: env!("CARGO_PKG_VERSION").into(), pid: std::process::id() }
+            }
+            Request::Cancel { id } => {
+                self.shared.cancelled().insert(*id);
+                return Ok(ControlFlow::Continue(()));
+            }
+            Request::Status { id } => Event::Status {
+                id: *id,
+                memory: memory(),
+                busy: self.shared.running.load(Ordering::Relaxed) != IDLE,
+            },
+            Request::Shutdown => return Ok(ControlFlow::Break(())),
+            Request::Inspect { .. } | Request::Load { .. } | Request::Generate { .. } | Request::Fill { .. } => {
+                return Ok(if self.jobs.send(request).is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) });
+            }
+        };
+        Ok(if self.events.send(Frame::new(answer)).is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+    }
+}
+
+/// Resident and free memory now; the peak where the platform tells it.
+fn memory() -> Memory {
+    let mut system = sysinfo::System::new();
+    system.refresh_memory();
+    let resident = sysinfo::get_current_pid().ok().and_then(|pid| {
+        system.refresh_processes(sysinfo::ProcessesToUpdate::Some(&[pid]), false);
+        system.process(pid).map(sysinfo::Process::memory)
+    });
+    let resident = resident.unwrap_or_default();
+    Memory { resident, peak: peak_resident().unwrap_or(resident).max(resident), available: system.available_memory() }
+}
+
+/// `VmHWM` of this process, on Linux.
+fn peak_resident() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
+/// The computing thread.
+struct Worker {
+    pipeline: Option<diffusion::Pipeline>,
+    shared: Arc<Shared>,
+    events: mpsc::Sender<Frame<Event>>,
+}
+
+impl Worker {
+    fn send(&self, event: Frame<Event>) {
+        // A closed channel means that the writing thread is ending the process.
+        let _ = self.events.send(event);
+    }
+
+    fn serve(&mut self, request: Frame<Request>) {
+        let attachments = request.attachments;
+        match request.header {
+            Request::Inspect { id, model } => {
+                let answer = match diffusion::inspect(&model) {
+                    Ok(info) => Event::Inspected { id, info: model_info(&info) },
+                    Err(error) => Event::Failed { id, error: wire(&error) },
+                };
+                self.send(Frame::new(answer));
+            }
+            Request::Load { id, model, device, precision, threads } => {
+                let answer = self.load(id, &model, &device, &precision, threads);
+                self.send(Frame::new(answer.unwrap_or_else(|error| Event::Failed { id, error })));
+            }
+            Request::Generate { id, job } => self.job(id, |pipeline, observe| generate(pipeline, job, observe)),
+            Request::Fill { id, job } => self.job(id, |pipeline, observe| fill(pipeline, job, attachments, observe)),
+            Request::Hello { .. } | Request::Cancel { .. } | Request::Status { .. } | Request::Shutdown => {}
+        }
+    }
+
+    fn load(
+        &mut self,
+        id: u64,
+        model: &Path,
+        device: &str,
+        precision: &str,
+        threads: Option<usize>,
+    ) -> Result<Event, WireError> {
+        // The old model goes first: two models may not fit beside each other.
+        self.pipeline = None;
+        let started = Instant::now();
+        let options = diffusion::LoadOptions {
+            device: device.parse().map_err(|error| wire(&error))?,
+            precision: precision.parse().map_err(|error| wire(&error))?,
+            threads,
+        };
+        let pipeline = diffusion::Pipeline::load(model, &options).map_err(|error| wire(&error))?;
+        let event = Event::Loaded {
+            id,
+            info: model_info(pipeline.info()),
+            device: pipeline.device(),
+            precision: pipeline.precision().to_string(),
+            seconds: started.elapsed().as_secs_f64(),
+        };
+        self.pipeline = Some(pipeline);
+        Ok(event)
+    }
+
+    fn job(
+        &mut self,
+        id: u64,
+        work: impl FnOnce(&diffusion::Pipeline, Observe<'_>) -> Result<diffusion::Output, WireError>,
+    ) {
+        self.shared.running.store(id, Ordering::Relaxed);
+        let event = self.run_job(id, work);
+        self.shared.running.store(IDLE, Ordering::Relaxed);
+        self.shared.cancelled().remove(&id);
+        self.send(event);
+    }
+
+    fn run_job(
+        &self,
+        id: u64,
+        work: impl FnOnce(&diffusion::Pipeline, Observe<'_>) -> Result<diffusion::Output, WireError>,
+    ) -> Frame<Event> {
+        let Some(pipeline) = &self.pipeline else {
+            let message = "No model is loaded in the engine.".into();
+            return Frame::new(Event::Failed { id, error: WireError { kind: ErrorKind::InvalidRequest, message } });
+        };
+        let mut stopped = false;
+        let result = work(pipeline, &mut |progress: diffusion::Progress<'_>| {
+            if self.shared.cancelled().contains(&id) {
+                stopped = true;
+                return ControlFlow::Break(());
+            }
+            let preview = progress.preview.map(|image| Picture { width: image.width(), height: image.height() });
+            let attachments = progress.preview.map(|image| image.as_raw().clone()).into_iter().collect();
+            self.send(Frame::with(
+                Event::Progress { id, step: progress.step, steps: progress.steps, preview },
+                attachments,
+            ));
+            ControlFlow::Continue(())
+        });
+        match result {
+            Ok(output) => {
+                let picture = Picture { width: output.image.width(), height: output.image.height() };
+                let event = Event::Done { id, picture, seconds: output.seconds, warnings: output.warnings };
+                Frame::with(event, vec![output.image.into_raw()])
+            }
+            Err(_) if stopped => Frame::new(Event::Cancelled { id }),
+            Err(error) => Frame::new(Event::Failed { id, error }),
+        }
+    }
+}
+
+type Observe<'a> = &'a mut dyn FnMut(diffusion::Progress<'_>) -> ControlFlow<()>;
+
+fn sampling(from: Sampling) -> diffusion::Sampling {
+    diffusion::Sampling {
+        prompt: from.prompt,
+        negative: from.negative,
+        steps: from.steps,
+        guidance: from.guidance,
+        sampler: from.sampler,
+        seed: from.seed,
+        preview: from.preview,
+    }
+}
+
+fn generate(
+    pipeline: &diffusion::Pipeline,
+    job: GenerateJob,
+    observe: Observe<'_>,
+) -> Result<diffusion::Output, WireError> {
+    let take = job.sampling.take;
+    let request =
+        diffusion::Generate { sampling: sampling(job.sampling), width: job.width, height: job.height, take };
+    pipeline.generate(&request, observe).map_err(|error| wire(&error))
+}
+
+fn fill(
+    pipeline: &diffusion::Pipeline,
+    job: FillJob,
+    attachments: Vec<Vec<u8>>,
+    observe: Observe<'_>,
+) -> Result<diffusion::Output, WireError> {
+    let invalid = |message: String| WireError { kind: ErrorKind::InvalidRequest, message };
+    let size = Picture { width: job.width, height: job.height };
+    let Ok([image, mask]) = <[Vec<u8>; 2]>::try_from(attachments) else {
+        return Err(invalid("A fill needs two attachments, the picture and the mask.".into()));
+    };
+    size.check(&image, 3).map_err(|error| invalid(error.to_string()))?;
+    size.check(&mask, 1).map_err(|error| invalid(error.to_string()))?;
+    let (Some(image), Some(mask)) =
+        (RgbImage::from_raw(job.width, job.height, image), GrayImage::from_raw(job.width, job.height, mask))
+    else {
+        return Err(invalid("The picture or the mask of a fill has a wrong size.".into()));
+    };
+    let take = job.sampling.take;
+    let request = diffusion::Fill { sampling: sampling(job.sampling), image, mask, strength: job.strength, take };
+    pipeline.fill(&request, observe).map_err(|error| wire(&error))
+}
+
+fn model_info(info: &diffusion::ModelInfo) -> ModelInfo {
+    ModelInfo {
+        name: info.name.clone(),
+        family: info.family.clone(),
+        in_channels: info.in_channels,
+        latent_channels: info.latent_channels,
+        vae_factor: info.vae_factor,
+        native_size: info.native_size,
+        size_multiple: info.size_multiple,
+        prediction: info.prediction.clone(),
+        text_encoder: info.text_encoder.clone(),
+        token_limit: info.token_limit,
+        weight_bytes: info.weight_bytes,
+        defaults: ModelDefaults {
+            sampler: info.defaults.sampler.clone(),
+            steps: info.defaults.steps,
+            guidance: info.defaults.guidance,
+            fill_guidance: info.defaults.fill_guidance,
+            fill_strength: info.defaults.fill_strength,
+        },
+    }
+}
+
+/// A library error as it travels: its text already says what happened and what to do.
+fn wire(error: &diffusion::Error) -> WireError {
+    let kind = match error.kind() {
+        diffusion::ErrorKind::InvalidRequest => ErrorKind::InvalidRequest,
+        diffusion::ErrorKind::Model => ErrorKind::Model,
+        diffusion::ErrorKind::Device => ErrorKind::Device,
+        diffusion::ErrorKind::OutOfMemory => ErrorKind::OutOfMemory,
+        diffusion::ErrorKind::Cancelled | diffusion::ErrorKind::Internal => ErrorKind::Internal,
+    };
+    WireError { kind, message: error.to_string() }
+}
