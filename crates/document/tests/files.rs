@@ -337,7 +337,28 @@ fn a_file_of_version_1_opens() {
     assert_eq!(project.document().layers[1].name, "Renamed");
 }
 
-/// Writes the file that the test above reads, with the present version. Run it once for a new version, then keep the file:
+#[test]
+fn the_documented_query_gives_what_is_seen() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/file-format.md")).unwrap();
+    let start = page.find("    SELECT coalesce").unwrap();
+    let sql = page[start..].split("\n\n").next().unwrap();
+    let (_folder, path) = folder();
+    let document = sample(&path, 13, 80);
+    let mut expected = Vec::new();
+    for layer in document.layers.iter().filter(|layer| layer.visible) {
+        for patch in &layer.patches {
+            let pixels = document.pixels(patch).unwrap();
+            expected.push((*pixels.image.as_bytes(), pixels.mask.map(|mask| *mask.as_bytes()), patch.rect.x));
+        }
+    }
+    assert!(expected.len() > 3);
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    let mut query = connection.prepare(sql).unwrap();
+    let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
+    assert_eq!(rows.map(Result::unwrap).collect::<Vec<_>>(), expected);
+}
+
+/// Writes the file that the test of old versions reads, with the present version. Run it once for a new version, then keep the file:
 /// `cargo test -p outframe-document --test files -- --ignored write_fixture`
 #[test]
 #[ignore = "writes a fixture"]

@@ -122,7 +122,13 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, Error> {
     if !kind.is_file() {
         return Err(Error::NotAProject { path: path.into() });
     }
-    let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    let connection = match Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX) {
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) => {
+            let source = std::io::Error::other("the system does not let this program read it");
+            return Err(Error::Io { what: "open", path: path.into(), source });
+        }
+        other => other?,
+    };
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
@@ -137,6 +143,14 @@ fn identify(connection: &Connection, path: &Path) -> Result<i64, Error> {
     let application = match number("application_id") {
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => {
             return Err(Error::NotAProject { path: path.into() });
+        }
+        // Reading a log takes an index beside it, which SQLite must be able to write.
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) && sibling(path, "-wal").exists() => {
+            let why = format!(
+                "{} was not closed the last time, and its folder is write-protected; copy it with its -wal file elsewhere",
+                path.display()
+            );
+            return Err(Error::ReadOnly { why });
         }
         other => other?,
     };
