@@ -79,16 +79,13 @@ impl Config {
 
     /// true or false.
     pub(crate) fn flag(&self, key: &str, default: bool) -> Result<bool, Error> {
-        self.get(key).map_or(Ok(default), |value| {
-            value.as_bool().ok_or_else(|| self.refuse(key, "true or false is expected"))
-        })
+        self.get(key)
+            .map_or(Ok(default), |value| value.as_bool().ok_or_else(|| self.refuse(key, "true or false is expected")))
     }
 
     /// A text.
     pub(crate) fn text(&self, key: &str) -> Result<Option<&str>, Error> {
-        self.get(key)
-            .map(|value| value.as_str().ok_or_else(|| self.refuse(key, "a text is expected")))
-            .transpose()
+        self.get(key).map(|value| value.as_str().ok_or_else(|| self.refuse(key, "a text is expected"))).transpose()
     }
 
     /// A list of counts, at most 16 long.

@@ -118,7 +118,9 @@ pub enum Error {
     #[error("the painting was cancelled")]
     Cancelled,
     /// The device has too little memory for the model or for this picture size.
-    #[error("not enough memory while {doing}: try a smaller picture, close other programs, or use a smaller model ({message})")]
+    #[error(
+        "not enough memory while {doing}: try a smaller picture, close other programs, or use a smaller model ({message})"
+    )]
     OutOfMemory {
         /// What was being done.
         doing: String,
@@ -169,9 +171,10 @@ impl Error {
             .join(" ");
         let short = short.trim_start_matches("Internal torch error: ").trim().to_owned();
         let lower = message.to_ascii_lowercase();
-        let full = ["out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory", "bad_alloc"]
-            .iter()
-            .any(|sign| lower.contains(sign));
+        let full =
+            ["out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory", "bad_alloc"]
+                .iter()
+                .any(|sign| lower.contains(sign));
         if full {
             Self::OutOfMemory { doing: UNSAID.to_owned(), message: short }
         } else {
@@ -220,7 +223,9 @@ mod tests {
         let torch = "Internal torch error: DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes.\n\
                      Exception raised from alloc_cpu at x.cpp:1\nframe #0: foo";
         let error = Error::from_torch_message(torch).while_doing("decoding");
-        assert!(matches!(&error, Error::OutOfMemory { doing, message } if doing == "decoding" && !message.contains("frame")));
+        assert!(
+            matches!(&error, Error::OutOfMemory { doing, message } if doing == "decoding" && !message.contains("frame"))
+        );
         assert!(error.to_string().contains("smaller picture"));
     }
 

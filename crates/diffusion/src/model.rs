@@ -116,14 +116,17 @@ impl Description {
         let unet_json = Config::read(&unet_path)?;
         let latent = vae.latent_channels;
         if unet.in_channels != latent && unet.in_channels != 2 * latent + 1 {
-            let why = format!("{latent} (painting) or {} (painting and filling) go with this autoencoder", 2 * latent + 1);
+            let why =
+                format!("{latent} (painting) or {} (painting and filling) go with this autoencoder", 2 * latent + 1);
             return Err(unet_json.refuse("in_channels", why));
         }
         if unet.out_channels != latent {
             return Err(unet_json.refuse("out_channels", format!("the autoencoder has {latent} latent channels")));
         }
         if unet.cross_attention_dim != text.width {
-            return Err(unet_json.refuse("cross_attention_dim", format!("the text encoder's vectors have {}", text.width)));
+            return Err(
+                unet_json.refuse("cross_attention_dim", format!("the text encoder's vectors have {}", text.width))
+            );
         }
         let own = Config::read_optional(&dir.join("outframe.json"))?;
         let defaults = own.as_ref().map_or_else(|| Ok(Defaults::default()), Defaults::read)?;

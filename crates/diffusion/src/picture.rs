@@ -136,21 +136,24 @@ fn solve(mut left: Vec<Vec<f64>>, mut right: Vec<[f64; 3]>) -> Vec<[f64; 3]> {
         let pivot = (column..n).max_by(|&a, &b| left[a][column].abs().total_cmp(&left[b][column].abs()));
         left.swap(column, pivot.unwrap_or(column));
         right.swap(column, pivot.unwrap_or(column));
+        let (pivot_left, pivot_right) = (left[column].clone(), right[column]);
         for below in column + 1..n {
-            let factor = left[below][column] / left[column][column];
-            for k in column..n {
-                left[below][k] -= factor * left[column][k];
+            let factor = left[below][column] / pivot_left[column];
+            for (value, above) in left[below].iter_mut().zip(&pivot_left) {
+                *value -= factor * above;
             }
-            for channel in 0..3 {
-                right[below][channel] -= factor * right[column][channel];
+            for (value, above) in right[below].iter_mut().zip(pivot_right) {
+                *value -= factor * above;
             }
         }
     }
     for row in (0..n).rev() {
-        for channel in 0..3 {
+        let mut solved = right[row];
+        for (channel, value) in solved.iter_mut().enumerate() {
             let known: f64 = (row + 1..n).map(|k| left[row][k] * right[k][channel]).sum();
-            right[row][channel] = (right[row][channel] - known) / left[row][row];
+            *value = (*value - known) / left[row][row];
         }
+        right[row] = solved;
     }
     right
 }

@@ -245,13 +245,15 @@ impl Pipeline {
     ) -> Result<Output, Error> {
         let started = Instant::now();
         let extra = if self.fills() {
-            let (high, wide) = (i64::from(request.height) / self.info.vae_factor, i64::from(request.width) / self.info.vae_factor);
+            let (high, wide) =
+                (i64::from(request.height) / self.info.vae_factor, i64::from(request.width) / self.info.vae_factor);
             let mask = Tensor::f_ones([1, 1, high, wide], (Kind::Float, self.device))?;
             Some(Tensor::f_cat(&[mask, self.empty_latents(high, wide)?], 1)?)
         } else {
             None
         };
-        let (latents, warnings) = tch::no_grad(|| self.sample(&request.sampling, noise, None, extra.as_ref(), observe))?;
+        let (latents, warnings) =
+            tch::no_grad(|| self.sample(&request.sampling, noise, None, extra.as_ref(), observe))?;
         self.finish(latents, warnings, started, trace)
     }
 
@@ -270,7 +272,8 @@ impl Pipeline {
         if !(0.0..=1.0).contains(&request.strength) {
             return Err(Error::Request(format!("a strength of {} is impossible; 0 to 1 are", request.strength)));
         }
-        let (known, extra) = tch::no_grad(|| self.known(request).map_err(|error| error.while_doing("encoding the picture")))?;
+        let (known, extra) =
+            tch::no_grad(|| self.known(request).map_err(|error| error.while_doing("encoding the picture")))?;
         let (latents, warnings) =
             tch::no_grad(|| self.sample(&request.sampling, noise, Some(&known), extra.as_ref(), observe))?;
         self.finish(latents, warnings, started, trace)
@@ -321,7 +324,11 @@ impl Pipeline {
         let first = all - taken.min(all);
         let steps = (all - first) as u32;
 
-        let begin = |step: u32, preview: Option<&RgbImage>, observe: &mut Observer<'_>| match observe(Progress { step, steps, preview }) {
+        let begin = |step: u32, preview: Option<&RgbImage>, observe: &mut Observer<'_>| match observe(Progress {
+            step,
+            steps,
+            preview,
+        }) {
             ControlFlow::Continue(()) => Ok(()),
             ControlFlow::Break(()) => Err(Error::Cancelled),
         };
@@ -332,7 +339,10 @@ impl Pipeline {
         let mut warnings: BTreeSet<String> = prompt.warnings.into_iter().collect();
         let mut context = prompt.context;
         if guided {
-            let negative = self.text.encode(&sampling.negative).map_err(|error| error.while_doing("reading the negative prompt"))?;
+            let negative = self
+                .text
+                .encode(&sampling.negative)
+                .map_err(|error| error.while_doing("reading the negative prompt"))?;
             warnings.extend(negative.warnings.iter().map(|warning| format!("Negative prompt: {warning}")));
             context = Tensor::f_cat(&[negative.context, context], 0)?;
         }
@@ -349,7 +359,8 @@ impl Pipeline {
                 Some(extra) => Tensor::f_cat(&[&latents, extra], 1)?,
                 None => latents.shallow_clone(),
             };
-            let output = self.predict(&input, sampler.timestep(step), guided.then_some(sampling.guidance), &conditioning)
+            let output = self
+                .predict(&input, sampler.timestep(step), guided.then_some(sampling.guidance), &conditioning)
                 .map_err(|error| error.while_doing("denoising"))?;
             let stepped = sampler.step(step, &output, &latents)?;
             latents = stepped.latents;
@@ -380,7 +391,13 @@ impl Pipeline {
     }
 
     /// Decodes latents into the finished picture.
-    fn finish(&self, latents: Tensor, warnings: Vec<String>, started: Instant, trace: &mut Option<Tensor>) -> Result<Output, Error> {
+    fn finish(
+        &self,
+        latents: Tensor,
+        warnings: Vec<String>,
+        started: Instant,
+        trace: &mut Option<Tensor>,
+    ) -> Result<Output, Error> {
         let pixels = tch::no_grad(|| guard("decoding the picture", || self.vae.decode(&latents)))?;
         let finite = pixels.f_isfinite()?.f_all()?;
         if i64::try_from(finite)? == 0 {
@@ -399,9 +416,10 @@ impl Pipeline {
 
     /// A small picture of the latents that the network aims at.
     fn look(&self, clean: &Tensor, known: Option<&Known>) -> Result<RgbImage, Error> {
-        let preview = match self.preview.get() {
-            Some(preview) => preview,
-            None => {
+        let preview = if let Some(preview) = self.preview.get() {
+            preview
+        } else {
+            {
                 let fitted = Preview::fit(&self.vae, self.info.vae_factor, self.info.latent_channels)?;
                 self.preview.get_or_init(|| fitted)
             }

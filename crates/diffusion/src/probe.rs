@@ -41,7 +41,13 @@ pub fn text(model: &Path, prompts: &[&str], kind: Kind) -> Result<Vec<(Tensor, V
 }
 
 /// A sampler's times, and the latents after each step for given outputs `[steps, ...]` of a network.
-pub fn sample(config: &Path, sampler: &str, steps: usize, start: &Tensor, outputs: &Tensor) -> Result<(Vec<i64>, Vec<Tensor>), Error> {
+pub fn sample(
+    config: &Path,
+    sampler: &str,
+    steps: usize,
+    start: &Tensor,
+    outputs: &Tensor,
+) -> Result<(Vec<i64>, Vec<Tensor>), Error> {
     let mut sampler = Schedule::read(config)?.sampler(sampler, steps)?;
     let times = (0..steps).map(|step| sampler.timestep(step) as i64).collect();
     let mut latents = start.shallow_clone();

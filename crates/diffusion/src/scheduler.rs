@@ -125,7 +125,8 @@ enum Spacing {
     Trailing,
 }
 
-/// What scheduler_config.json says: the noise levels of the training and the conventions around them.
+/// What `scheduler_config.json` says: the noise levels of the training and the conventions around them.
+#[allow(clippy::struct_excessive_bools, reason = "each is a key of the file, with no state among them")]
 #[derive(Debug, Clone)]
 pub struct Schedule {
     alphas: Vec<f64>,
@@ -143,7 +144,7 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Reads and checks scheduler/scheduler_config.json.
+    /// Reads and checks `scheduler/scheduler_config.json`.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let config = Config::read(path)?;
         for (key, value) in [

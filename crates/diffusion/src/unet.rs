@@ -43,36 +43,7 @@ impl UNetConfig {
     /// Reads and checks unet/config.json.
     pub(crate) fn read(path: &Path) -> Result<Self, Error> {
         let config = Config::read(path)?;
-        // Features that change the computation and that are not built. SDXL's added embeddings come in here one day:
-        // they are one more term of the time embedding (`Self::embed_time`) and one more field of `Conditioning`.
-        for key in [
-            "addition_embed_type", "class_embed_type", "encoder_hid_dim", "encoder_hid_dim_type", "num_class_embeds",
-            "time_cond_proj_dim", "time_embedding_dim", "time_embedding_act_fn", "timestep_post_act",
-            "cross_attention_norm", "reverse_transformer_layers_per_block",
-        ] {
-            config.only(key, &Value::Null)?;
-        }
-        for (key, value) in [
-            ("center_input_sample", json!(false)),
-            ("class_embeddings_concat", json!(false)),
-            ("conv_in_kernel", json!(3)),
-            ("conv_out_kernel", json!(3)),
-            ("downsample_padding", json!(1)),
-            ("dual_cross_attention", json!(false)),
-            ("mid_block_only_cross_attention", json!(false)),
-            ("mid_block_scale_factor", json!(1)),
-            ("only_cross_attention", json!(false)),
-            ("resnet_out_scale_factor", json!(1.0)),
-            ("resnet_skip_time_act", json!(false)),
-            ("resnet_time_scale_shift", json!("default")),
-            ("time_embedding_type", json!("positional")),
-            ("attention_type", json!("default")),
-        ] {
-            config.only(key, &value)?;
-        }
-        if !matches!(config.text("act_fn")?, None | Some("silu" | "swish")) {
-            return Err(config.refuse("act_fn", "this engine supports only silu"));
-        }
+        refuse_what_is_not_built(&config)?;
         let channels = config.counts("block_out_channels")?;
         let n = channels.len();
         let kinds = |key: &str, plain: &str, cross: &str| -> Result<Vec<Kinds>, Error> {
@@ -99,7 +70,8 @@ impl UNetConfig {
         };
         // `attention_head_dim` is, against its name, the number of heads, unless `num_attention_heads` is given: an old
         // mistake of the layout that every checkpoint relies on.
-        let heads_key = if config.get("num_attention_heads").is_some() { "num_attention_heads" } else { "attention_head_dim" };
+        let heads_key =
+            if config.get("num_attention_heads").is_some() { "num_attention_heads" } else { "attention_head_dim" };
         let heads = config.count_per_block(heads_key, n, 8)?;
         let depths = config.count_per_block("transformer_layers_per_block", n, 1)?;
         let layers = config.count_per_block("layers_per_block", n, 2)?;
@@ -150,6 +122,49 @@ impl UNetConfig {
             freq_shift: config.number("freq_shift", 0.0)?,
         })
     }
+}
+
+/// Refuses configurations that ask for features which change the computation and are not here.
+fn refuse_what_is_not_built(config: &Config) -> Result<(), Error> {
+    // Features that change the computation and that are not built. SDXL's added embeddings come in here one day:
+    // they are one more term of the time embedding (`UNet::embed_time`) and one more field of `Conditioning`.
+    for key in [
+        "addition_embed_type",
+        "class_embed_type",
+        "encoder_hid_dim",
+        "encoder_hid_dim_type",
+        "num_class_embeds",
+        "time_cond_proj_dim",
+        "time_embedding_dim",
+        "time_embedding_act_fn",
+        "timestep_post_act",
+        "cross_attention_norm",
+        "reverse_transformer_layers_per_block",
+    ] {
+        config.only(key, &Value::Null)?;
+    }
+    for (key, value) in [
+        ("center_input_sample", json!(false)),
+        ("class_embeddings_concat", json!(false)),
+        ("conv_in_kernel", json!(3)),
+        ("conv_out_kernel", json!(3)),
+        ("downsample_padding", json!(1)),
+        ("dual_cross_attention", json!(false)),
+        ("mid_block_only_cross_attention", json!(false)),
+        ("mid_block_scale_factor", json!(1)),
+        ("only_cross_attention", json!(false)),
+        ("resnet_out_scale_factor", json!(1.0)),
+        ("resnet_skip_time_act", json!(false)),
+        ("resnet_time_scale_shift", json!("default")),
+        ("time_embedding_type", json!("positional")),
+        ("attention_type", json!("default")),
+    ] {
+        config.only(key, &value)?;
+    }
+    if !matches!(config.text("act_fn")?, None | Some("silu" | "swish")) {
+        return Err(config.refuse("act_fn", "this engine supports only silu"));
+    }
+    Ok(())
 }
 
 /// What does not change over the steps of one picture: the prompt's keys and values for each cross-attention layer.
@@ -252,7 +267,8 @@ impl UNet {
         } else {
             sines.chain(cosines).map(|v| v as f32).collect()
         };
-        let waves = Tensor::f_from_slice(&values)?.f_view([1, half * 2])?.f_to_device(self.device)?.f_to_kind(self.kind)?;
+        let waves =
+            Tensor::f_from_slice(&values)?.f_view([1, half * 2])?.f_to_device(self.device)?.f_to_kind(self.kind)?;
         self.time_2.forward(&self.time_1.forward(&waves)?.f_silu()?)?.f_silu().map_err(Error::from)
     }
 }
@@ -277,7 +293,11 @@ impl Builder<'_> {
             time: Linear::load(&at.at("time_emb_proj"), self.time, outputs)?,
             norm_2: GroupNorm::load(&at.at("norm2"), outputs, groups, eps)?,
             conv_2: Conv::load(&at.at("conv2"), outputs, outputs, 3, 1)?,
-            shortcut: if inputs == outputs { None } else { Some(Conv::load(&at.at("conv_shortcut"), inputs, outputs, 1, 1)?) },
+            shortcut: if inputs == outputs {
+                None
+            } else {
+                Some(Conv::load(&at.at("conv_shortcut"), inputs, outputs, 1, 1)?)
+            },
         })
     }
 
@@ -503,7 +523,13 @@ struct DownBlock {
 }
 
 impl DownBlock {
-    fn forward(&self, x: &Tensor, time: &Tensor, with: &Conditioning, skips: &mut Vec<Tensor>) -> Result<Tensor, Error> {
+    fn forward(
+        &self,
+        x: &Tensor,
+        time: &Tensor,
+        with: &Conditioning,
+        skips: &mut Vec<Tensor>,
+    ) -> Result<Tensor, Error> {
         let mut x = x.shallow_clone();
         for (i, resnet) in self.resnets.iter().enumerate() {
             x = resnet.forward(&x, time)?;
@@ -545,10 +571,18 @@ struct UpBlock {
 }
 
 impl UpBlock {
-    fn forward(&self, x: &Tensor, time: &Tensor, with: &Conditioning, skips: &mut Vec<Tensor>) -> Result<Tensor, Error> {
+    fn forward(
+        &self,
+        x: &Tensor,
+        time: &Tensor,
+        with: &Conditioning,
+        skips: &mut Vec<Tensor>,
+    ) -> Result<Tensor, Error> {
         let mut x = x.shallow_clone();
         for (i, resnet) in self.resnets.iter().enumerate() {
-            let skip = skips.pop().ok_or_else(|| Error::from_torch_message("the up path has more layers than the down path"))?;
+            let skip = skips
+                .pop()
+                .ok_or_else(|| Error::from_torch_message("the up path has more layers than the down path"))?;
             x = resnet.forward(&Tensor::f_cat(&[x, skip], 1)?, time)?;
             if let Some(attention) = self.attentions.get(i) {
                 x = attention.forward(&x, with)?;
@@ -556,9 +590,12 @@ impl UpBlock {
         }
         if let Some(upsample) = &self.upsample {
             // To the size of the next skip, which is not always twice this one: halving rounds odd sizes up.
-            let (high, wide) = match skips.last() {
-                Some(skip) => { let (_, _, high, wide) = skip.size4()?; (high, wide) }
-                None => { let (_, _, high, wide) = x.size4()?; (high * 2, wide * 2) }
+            let (high, wide) = if let Some(skip) = skips.last() {
+                let (_, _, high, wide) = skip.size4()?;
+                (high, wide)
+            } else {
+                let (_, _, high, wide) = x.size4()?;
+                (high * 2, wide * 2)
             };
             x = upsample.forward(&x.f_upsample_nearest2d([high, wide], None, None)?)?;
         }

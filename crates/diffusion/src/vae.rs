@@ -113,7 +113,7 @@ impl Vae {
             let shape = variable.size();
             let loaded = match name.split('.').next() {
                 Some("quant_conv") => point_quant_conv(&weights, &config, &name, &shape)?,
-                Some("post_quant_conv") if !config.post_quant_conv => identity_conv(&name, &shape)?,
+                Some("post_quant_conv") if !config.post_quant_conv => identity_conv(&shape)?,
                 _ => weights.take(&file_name_of(&weights, &name), &shape)?,
             };
             tch::no_grad(|| variable.f_set_data(&loaded.f_to_device(device)?))?;
@@ -133,7 +133,8 @@ impl Vae {
 
     /// `[N, latent_channels, h, w]` to pixels `[N, 3, H, W]`, about -1..=1, not clamped.
     pub(crate) fn decode(&self, latents: &Tensor) -> Result<Tensor, Error> {
-        let latents = latents.f_to_kind(Kind::Float)?.f_div_scalar(self.config.scaling)?.f_add_scalar(self.config.shift)?;
+        let latents =
+            latents.f_to_kind(Kind::Float)?.f_div_scalar(self.config.scaling)?.f_add_scalar(self.config.shift)?;
         Ok(self.model.decode(&latents))
     }
 }
@@ -155,8 +156,7 @@ fn file_name_of(weights: &Weights, name: &str) -> String {
     if weights.has(name) {
         return name.to_owned();
     }
-    for (old, new) in
-        [(".query.", ".to_q."), (".key.", ".to_k."), (".value.", ".to_v."), (".proj_attn.", ".to_out.0.")]
+    for (old, new) in [(".query.", ".to_q."), (".key.", ".to_k."), (".value.", ".to_v."), (".proj_attn.", ".to_out.0.")]
     {
         let renamed = name.replace(old, new);
         if renamed != name && weights.has(&renamed) {
@@ -171,18 +171,19 @@ fn file_name_of(weights: &Weights, name: &str) -> String {
 /// diffusers-rs offers only a draw from the distribution, by libtorch's global generator. With no variance the draw is
 /// the mean.
 fn point_quant_conv(weights: &Weights, config: &VaeConfig, name: &str, shape: &[i64]) -> Result<Tensor, Error> {
-    let loaded = if config.quant_conv { weights.take(name, shape)? } else { identity_conv(name, shape)? };
+    let loaded = if config.quant_conv { weights.take(name, shape)? } else { identity_conv(shape)? };
     let half = config.latent_channels;
     let mean = loaded.f_narrow(0, 0, half)?;
     let rest = loaded.f_narrow(0, half, half)?;
-    let constant = if name.ends_with(".bias") { NO_VARIANCE } else { 0.0 };
+    let constant = if shape.len() == 1 { NO_VARIANCE } else { 0.0 };
     Ok(Tensor::f_cat(&[mean, rest.f_full_like(constant)?], 0)?)
 }
 
 /// A 1x1 convolution that changes nothing, for models without one.
-fn identity_conv(name: &str, shape: &[i64]) -> Result<Tensor, Error> {
+fn identity_conv(shape: &[i64]) -> Result<Tensor, Error> {
     let options = (Kind::Float, Device::Cpu);
-    Ok(if name.ends_with(".bias") {
+    // The bias has one axis, the weight four.
+    Ok(if shape.len() == 1 {
         Tensor::f_zeros(shape, options)?
     } else {
         Tensor::f_eye(shape[0], options)?.f_view(shape)?

@@ -58,7 +58,9 @@ pub(crate) fn find_file(folder: &Path, stem: &str) -> Result<PathBuf, Error> {
     if folder.join(format!("{stem}.safetensors.index.json")).exists() {
         reason.push_str("; weights split into several files are not supported yet");
     } else if folder.join(format!("{stem}.bin")).exists() || folder.join("pytorch_model.bin").exists() {
-        reason.push_str("; a .bin file can run programs when it is read and is therefore never loaded: convert it to SafeTensors");
+        reason.push_str(
+            "; a .bin file can run programs when it is read and is therefore never loaded: convert it to SafeTensors",
+        );
     }
     Err(Error::NotAModel { path: folder.to_path_buf(), reason })
 }
@@ -92,7 +94,8 @@ impl Weights {
             let shape = shape.ok_or_else(|| bad(format!("tensor `{name}` has an impossible shape")))?;
             let entry = Entry { dtype: info.dtype, shape, start: data_start + start, end: data_start + end };
             if let Some(kind) = kind_of(entry.dtype) {
-                let wanted = entry.shape.iter().try_fold(kind.elt_size_in_bytes(), |all, &n| all.checked_mul(n as usize));
+                let wanted =
+                    entry.shape.iter().try_fold(kind.elt_size_in_bytes(), |all, &n| all.checked_mul(n as usize));
                 if wanted != Some(end - start) {
                     return Err(bad(format!("tensor `{name}` has {} bytes, which is not its shape", end - start)));
                 }
@@ -163,7 +166,8 @@ impl Weights {
         })?;
         self.used.borrow_mut().insert(name.to_owned());
         let aligned = (bytes.as_ptr() as usize).is_multiple_of(stored.elt_size_in_bytes().max(1));
-        let view = if aligned { view_of(bytes, shape, stored)? } else { Tensor::f_from_data_size(bytes, shape, stored)? };
+        let view =
+            if aligned { view_of(bytes, shape, stored)? } else { Tensor::f_from_data_size(bytes, shape, stored)? };
         if aligned && stored == self.kind && self.device == Device::Cpu {
             *self.borrowed.borrow_mut() = true;
             return Ok(view);
@@ -264,7 +268,10 @@ fn check_magic(map: &[u8]) -> Result<(), String> {
         return Err(format!("its header claims {header} bytes; at most {MAX_HEADER} are accepted"));
     }
     if header + 8 > map.len() as u64 {
-        return Err(format!("its header claims {header} bytes, but the file has {}; the file is incomplete", map.len()));
+        return Err(format!(
+            "its header claims {header} bytes, but the file has {}; the file is incomplete",
+            map.len()
+        ));
     }
     Ok(())
 }
@@ -303,8 +310,11 @@ pub(crate) mod tests {
         let b = weights.take("b", &[2]).unwrap();
         assert_eq!(Vec::<f32>::try_from(&b).unwrap(), [1.0, 2.0]);
         assert!(!map.contains(&b.data_ptr().cast_const().cast()));
+        let map = Arc::downgrade(&weights.map);
         let keep = weights.finish(|_| false).unwrap();
-        assert!(keep._map.is_some());
+        assert!(map.upgrade().is_some(), "a borrowed tensor keeps the map");
+        drop(keep);
+        assert!(map.upgrade().is_none());
     }
 
     #[test]
@@ -312,7 +322,9 @@ pub(crate) mod tests {
         let weights = open(&sample()).unwrap();
         assert!(matches!(weights.take("c", &[1]), Err(Error::MissingTensor { tensor, .. }) if tensor == "c"));
         let wrong = weights.take("a", &[3, 2]);
-        assert!(matches!(&wrong, Err(Error::TensorShape { expected, found, .. }) if expected == &[3, 2] && found == &[2, 3]));
+        assert!(
+            matches!(&wrong, Err(Error::TensorShape { expected, found, .. }) if expected == &[3, 2] && found == &[2, 3])
+        );
         assert!(weights.take("a", &[2, 3, 1, 1]).is_ok(), "a linear layer may be stored as a 1x1 convolution");
         let extra = weights.finish(|_| false);
         assert!(matches!(&extra, Err(Error::UnexpectedTensors { names, count: 1, .. }) if names == &["b"]));
@@ -353,7 +365,10 @@ pub(crate) mod tests {
             (r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,18446744073709551615]}}"#, "overflow"),
             (r#"{"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,8]}}"#, "shape overflow"),
             (r#"{"a":{"dtype":"F99","shape":[2],"data_offsets":[0,8]}}"#, "dtype"),
-            (r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#, "overlap"),
+            (
+                r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#,
+                "overlap",
+            ),
             (r#"{"a":3}"#, "no tensor"),
         ] {
             let mut bytes = (header.len() as u64).to_le_bytes().to_vec();

@@ -1,4 +1,6 @@
-//! Compares the engine with Python diffusers on tiny random models; see tests/parity/make_fixtures.py.
+//! Compares the engine with Python diffusers on tiny random models; see `tests/parity/make_fixtures.py`.
+
+#![allow(clippy::unwrap_used, reason = "the helpers of a test fail it")]
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -76,7 +78,8 @@ fn text_encoders_and_tokenizers() {
         let dir = fixtures().join("models").join(name);
         let expected = tensors(&dir.join("prompts.safetensors"));
         let list = json(&dir.join("prompts.json"));
-        let prompts: Vec<&str> = list.as_array().unwrap().iter().map(|entry| entry["prompt"].as_str().unwrap()).collect();
+        let prompts: Vec<&str> =
+            list.as_array().unwrap().iter().map(|entry| entry["prompt"].as_str().unwrap()).collect();
         let encoded = probe::text(&dir, &prompts, Kind::Float).unwrap();
         for (i, (context, warnings)) in encoded.iter().enumerate() {
             assert_close(&format!("{name} {:?}", prompts[i]), context, &expected[&format!("context_{i}")]);
@@ -90,7 +93,11 @@ fn text_encoders_and_tokenizers() {
 fn lost_words_are_told() {
     let dir = fixtures().join("models/filler");
     let encoded = probe::text(&dir, &["a zebra at qqq lake", &"snowy lake, ".repeat(6)], Kind::Float).unwrap();
-    assert!(encoded[0].1.iter().any(|w| w.contains("zebra") && w.contains("qqq") && !w.contains("lake")), "{:?}", encoded[0].1);
+    assert!(
+        encoded[0].1.iter().any(|w| w.contains("zebra") && w.contains("qqq") && !w.contains("lake")),
+        "{:?}",
+        encoded[0].1
+    );
     assert!(encoded[1].1.iter().any(|w| w.contains("16 tokens") && w.contains("snowy lake")), "{:?}", encoded[1].1);
 }
 

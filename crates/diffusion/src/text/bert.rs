@@ -40,7 +40,13 @@ struct Layer {
 }
 
 impl Bert {
-    pub(crate) fn load(config: &Config, file: &Path, tokens: Tokens, device: Device, kind: Kind) -> Result<Self, Error> {
+    pub(crate) fn load(
+        config: &Config,
+        file: &Path,
+        tokens: Tokens,
+        device: Device,
+        kind: Kind,
+    ) -> Result<Self, Error> {
         for (key, value) in [("hidden_act", json!("gelu")), ("position_embedding_type", json!("absolute"))] {
             config.only(key, &value)?;
         }

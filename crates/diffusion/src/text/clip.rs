@@ -48,7 +48,13 @@ struct Layer {
 }
 
 impl Clip {
-    pub(crate) fn load(config: &Config, file: &Path, tokens: Tokens, device: Device, kind: Kind) -> Result<Self, Error> {
+    pub(crate) fn load(
+        config: &Config,
+        file: &Path,
+        tokens: Tokens,
+        device: Device,
+        kind: Kind,
+    ) -> Result<Self, Error> {
         let activation = match config.text("hidden_act")? {
             None | Some("quick_gelu") => Activation::QuickGelu,
             Some("gelu") => Activation::Gelu,

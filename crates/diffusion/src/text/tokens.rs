@@ -16,8 +16,7 @@ const MAX_PROMPT: usize = 100_000;
 
 /// How CLIP splits a text into words (Radford et al., "Learning transferable visual models from natural language
 /// supervision", 2021): contractions, runs of letters, single digits, runs of anything else.
-const CLIP_WORDS: &str =
-    r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
+const CLIP_WORDS: &str = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 
 /// A tokenizer with a fixed length.
 #[derive(Debug)]
@@ -82,7 +81,10 @@ impl Tokens {
     /// Splits a prompt; a too long one keeps its beginning and the end token.
     pub(crate) fn split(&self, prompt: &str) -> Result<Split, Error> {
         if prompt.len() > MAX_PROMPT {
-            return Err(Error::Request(format!("the prompt has {} bytes; at most {MAX_PROMPT} are accepted", prompt.len())));
+            return Err(Error::Request(format!(
+                "the prompt has {} bytes; at most {MAX_PROMPT} are accepted",
+                prompt.len()
+            )));
         }
         let encoding = self
             .tokenizer
@@ -119,7 +121,8 @@ impl Tokens {
                 .collect();
             words.dedup();
             if !words.is_empty() {
-                let words: Vec<String> = words.iter().take(10).map(|word| format!("\u{201c}{}\u{201d}", shortened(word))).collect();
+                let words: Vec<String> =
+                    words.iter().take(10).map(|word| format!("\u{201c}{}\u{201d}", shortened(word))).collect();
                 warnings.push(format!("This model does not know: {}", words.join(", ")));
             }
         }
@@ -129,9 +132,11 @@ impl Tokens {
 
 /// The start of the word that the byte `at` lies in.
 fn word_start(text: &str, at: usize) -> usize {
-    text.get(..at).map_or(at, |before| before.rfind(char::is_whitespace).map_or(0, |space| {
-        space + before[space..].chars().next().map_or(1, char::len_utf8)
-    }))
+    text.get(..at).map_or(at, |before| {
+        before
+            .rfind(char::is_whitespace)
+            .map_or(0, |space| space + before[space..].chars().next().map_or(1, char::len_utf8))
+    })
 }
 
 fn shortened(text: &str) -> String {
