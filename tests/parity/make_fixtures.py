@@ -222,11 +222,17 @@ def schedules():
                 {'beta_schedule': 'linear', 'clip_sample': True, 'prediction_type': 'epsilon'},
                 {'beta_schedule': 'squaredcos_cap_v2', 'prediction_type': 'v_prediction', 'clip_sample': False},
                 {**base, 'prediction_type': 'epsilon', 'final_sigmas_type': 'sigma_min'}]
+    karras = {'dpmpp-2m-karras': DPMSolverMultistepScheduler}
     for config in configs:
-        for name, cls in SAMPLERS.items():
+        for name, cls in {**SAMPLERS, **karras}.items():
+            # Times are cut off there, not rounded: the last bit of an f32 decides between 998 and 999.
+            if name in karras and config['beta_schedule'] == 'squaredcos_cap_v2':
+                continue
             for steps in (10, 15, 20, 25, 30):
-                s = cls.from_config(config)
+                s = cls.from_config(config, **({'use_karras_sigmas': True} if name in karras else {}))
                 s.set_timesteps(steps)
+                if name in karras:  # times may repeat, so a step cannot be found by its time
+                    s.set_begin_index(0)
                 x, path = start, []
                 for i, t in enumerate(s.timesteps):
                     x = s.step(outputs[i], t, x).prev_sample

@@ -29,7 +29,10 @@ pub struct LoadOptions {
     pub device: DeviceChoice,
     /// In which number format.
     pub precision: Precision,
-    /// Processor threads; `None` leaves it to libtorch, which takes one for each physical core.
+    /// Processor threads for the whole process; `None` leaves it to libtorch, which takes one for each physical core.
+    ///
+    /// Beside other busy programs, start the process with `OMP_WAIT_POLICY=PASSIVE` in its environment: otherwise the
+    /// threads wait for each other by spinning, and painting takes many times longer.
     pub threads: Option<usize>,
 }
 
@@ -78,7 +81,8 @@ pub struct Fill {
     pub mask: GrayImage,
     /// How far to go from the guess, 0 to 1: at 1 the guess does not matter, at 0 nothing changes.
     pub strength: f64,
-    /// Which picture of the seed.
+    /// Which picture of the seed. When a picture is extended, take another seed or take than its own: the same noise in
+    /// the same place paints the same things again.
     pub take: u64,
 }
 
@@ -473,4 +477,14 @@ impl Pipeline {
 fn put_back(latents: &Tensor, known: &Known, noise: &Tensor, level: Level, done: f64) -> Result<Tensor, Error> {
     let free = known.mask.f_gt(1.0 - done)?;
     Ok(latents.f_where_self(&free, &level.mix(&known.latents, noise)?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    /// The worker hands a loaded model from one thread to another.
+    #[test]
+    fn a_pipeline_can_move_between_threads() {
+        fn sendable<T: Send>() {}
+        sendable::<super::Pipeline>();
+    }
 }

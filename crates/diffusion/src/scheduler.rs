@@ -12,7 +12,7 @@ use crate::Error;
 use crate::config::Config;
 
 /// The names of the samplers that exist.
-pub const SAMPLERS: [&str; 2] = ["dpmpp-2m", "ddim"];
+pub const SAMPLERS: [&str; 3] = ["dpmpp-2m", "dpmpp-2m-karras", "ddim"];
 
 /// What the network was trained to predict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,6 +141,8 @@ pub struct Schedule {
     final_sigma_zero: bool,
     solver_order: i64,
     zero_snr: bool,
+    karras: bool,
+    cosine: bool,
 }
 
 impl Schedule {
@@ -149,7 +151,6 @@ impl Schedule {
         let config = Config::read(path)?;
         for (key, value) in [
             ("thresholding", json!(false)),
-            ("use_karras_sigmas", json!(false)),
             ("use_exponential_sigmas", json!(false)),
             ("use_beta_sigmas", json!(false)),
             ("use_lu_lambdas", json!(false)),
@@ -231,6 +232,8 @@ impl Schedule {
             },
             solver_order: config.count("solver_order", Some(2))?,
             zero_snr,
+            karras: config.flag("use_karras_sigmas", false)?,
+            cosine: config.text("beta_schedule")? == Some("squaredcos_cap_v2"),
         })
     }
 
@@ -251,8 +254,13 @@ impl Schedule {
         }
         match name {
             "ddim" => Ok(Box::new(Ddim::new(self, steps))),
-            "dpmpp-2m" => Ok(Box::new(DpmPp2M::new(self, steps))),
-            _ => Err(Error::Unknown { what: "sampler", given: name.to_owned(), known: "dpmpp-2m, ddim" }),
+            "dpmpp-2m" => Ok(Box::new(DpmPp2M::new(self, steps, self.karras))),
+            "dpmpp-2m-karras" => Ok(Box::new(DpmPp2M::new(self, steps, true))),
+            _ => Err(Error::Unknown {
+                what: "sampler",
+                given: name.to_owned(),
+                known: "dpmpp-2m, dpmpp-2m-karras, ddim",
+            }),
         }
     }
 
@@ -330,6 +338,26 @@ fn times(spacing: Spacing, train: usize, n: usize, points: usize, offset: i64) -
     }
 }
 
+/// Times and noise levels that are denser towards the end (Karras et al., "Elucidating the design space of
+/// diffusion-based generative models", 2022, equation 5, with their rho of 7).
+fn karras_steps(schedule: &Schedule, steps: usize) -> (Vec<i64>, Vec<f64>) {
+    const RHO: f64 = 7.0;
+    let trained: Vec<f64> = (0..schedule.alphas.len() as i64).map(|time| schedule.sigma(time).ln()).collect();
+    let root = |log: Option<&f64>| (log.copied().unwrap_or(0.0) / RHO).exp();
+    let (most, least) = (root(trained.last()), root(trained.first()));
+    let sigmas: Vec<f64> = spread(most, least, steps).into_iter().map(|root| root.powf(RHO)).collect();
+    let times = sigmas.iter().map(|sigma| {
+        // Between the two trained levels around this one, by the logarithm.
+        let log = sigma.max(1e-10).ln();
+        let low = trained.partition_point(|&level| level <= log).saturating_sub(1).min(trained.len() - 2);
+        let part = ((trained[low] - log) / (trained[low] - trained[low + 1])).clamp(0.0, 1.0);
+        let time = low as f64 + part;
+        // Python diffusers rounds, but for the cosine schedule cuts off.
+        if schedule.cosine { time.trunc() as i64 } else { time.round_ties_even() as i64 }
+    });
+    (times.collect(), sigmas)
+}
+
 /// Denoising diffusion implicit models without added noise (Song, Meng, Ermon: "Denoising diffusion implicit models",
 /// ICLR 2021).
 #[derive(Debug)]
@@ -402,11 +430,16 @@ struct DpmPp2M {
 }
 
 impl DpmPp2M {
-    fn new(schedule: &Schedule, steps: usize) -> Self {
-        let train = schedule.alphas.len();
-        let spacing = schedule.spacing.unwrap_or(Spacing::Linspace);
-        let times = times(spacing, train, steps, steps + 1, schedule.offset);
-        let mut levels: Vec<Level> = times.iter().map(|&time| Level::from_sigma(schedule.sigma(time))).collect();
+    fn new(schedule: &Schedule, steps: usize, karras: bool) -> Self {
+        let (times, sigmas) = if karras {
+            karras_steps(schedule, steps)
+        } else {
+            let spacing = schedule.spacing.unwrap_or(Spacing::Linspace);
+            let times = times(spacing, schedule.alphas.len(), steps, steps + 1, schedule.offset);
+            let sigmas = times.iter().map(|&time| schedule.sigma(time)).collect();
+            (times, sigmas)
+        };
+        let mut levels: Vec<Level> = sigmas.into_iter().map(Level::from_sigma).collect();
         levels.push(Level::from_sigma(if schedule.final_sigma_zero { 0.0 } else { schedule.sigma(0) }));
         let few = schedule.lower_order_final && steps < 15;
         Self {
@@ -487,7 +520,7 @@ mod tests {
             (r#"{"timestep_spacing": "random"}"#, "timestep_spacing"),
             (r#"{"beta_end": 7}"#, "beta_end"),
             (r#"{"num_train_timesteps": 1}"#, "num_train_timesteps"),
-            (r#"{"use_karras_sigmas": true}"#, "use_karras_sigmas"),
+            (r#"{"use_beta_sigmas": true}"#, "use_beta_sigmas"),
             (r#"{"trained_betas": [0.1]}"#, "trained_betas"),
         ] {
             let error = schedule(json).unwrap_err().to_string();
@@ -534,7 +567,9 @@ mod tests {
                 // goes back.
                 prop_assert!(after.signal > before.signal, "{} {} {:?} {:?}", name, step, before, after);
                 if step > 0 {
-                    prop_assert!(sampler.timestep(step) < sampler.timestep(step - 1));
+                    // Karras levels lie so dense at the end that whole times repeat.
+                    let (time, earlier) = (sampler.timestep(step), sampler.timestep(step - 1));
+                    prop_assert!(time < earlier || (name.ends_with("karras") && time <= earlier));
                 }
             }
         }
