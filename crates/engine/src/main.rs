@@ -161,9 +161,9 @@ impl Reader {
     }
 }
 
-/// Resident and free memory now; the peak where the platform tells it.
+/// Resident and free memory now; the peak where the platform tells it. Zero where the platform tells nothing.
 fn memory() -> Memory {
-    let mut system = sysinfo::System::new();
+    let Ok(mut system) = sysinfo::System::new() else { return Memory::default() };
     system.refresh_memory();
     let resident = sysinfo::get_current_pid().ok().and_then(|pid| {
         system.refresh_processes(sysinfo::ProcessesToUpdate::Some(&[pid]), false);
@@ -344,7 +344,8 @@ fn model_info(info: &diffusion::ModelInfo) -> ModelInfo {
         latent_channels: info.latent_channels,
         vae_factor: info.vae_factor,
         native_size: info.native_size,
-        size_multiple: info.size_multiple,
+        // The UNet takes any whole number of latents.
+        size_multiple: u32::try_from(info.vae_factor).unwrap_or(8),
         prediction: info.prediction.clone(),
         text_encoder: info.text_encoder.clone(),
         token_limit: info.token_limit,
@@ -361,12 +362,13 @@ fn model_info(info: &diffusion::ModelInfo) -> ModelInfo {
 
 /// A library error as it travels: its text already says what happened and what to do.
 fn wire(error: &diffusion::Error) -> WireError {
-    let kind = match error.kind() {
-        diffusion::ErrorKind::InvalidRequest => ErrorKind::InvalidRequest,
-        diffusion::ErrorKind::Model => ErrorKind::Model,
-        diffusion::ErrorKind::Device => ErrorKind::Device,
-        diffusion::ErrorKind::OutOfMemory => ErrorKind::OutOfMemory,
-        diffusion::ErrorKind::Cancelled | diffusion::ErrorKind::Internal => ErrorKind::Internal,
+    use diffusion::Error;
+    let kind = match error {
+        Error::Request(_) | Error::Unknown { .. } => ErrorKind::InvalidRequest,
+        Error::Device { .. } => ErrorKind::Device,
+        Error::OutOfMemory { .. } => ErrorKind::OutOfMemory,
+        Error::Torch { .. } | Error::Internal { .. } | Error::Cancelled => ErrorKind::Internal,
+        _ => ErrorKind::Model,
     };
     WireError { kind, message: error.to_string() }
 }

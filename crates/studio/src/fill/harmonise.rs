@@ -4,40 +4,103 @@ use image::RgbImage;
 
 use super::Mask;
 
-/// Corrects `painted` outside `known` by the difference that the model left on the known pixels nearby.
+/// How far to either side of an edge its step is measured, in pixels: beyond single pixels' texture, within one shade.
+const EDGE_REACH: u32 = 3;
+
+/// Corrects `painted` outside `known` so that it joins the known picture; known pixels become those of `original`.
 ///
-/// The model returns the whole window, its own version of the known pixels included; what it got wrong there (`original` −
-/// `painted`, within `ring` pixels of the painted area) it also got wrong next to them. That difference is spread smoothly over the
-/// painted area: close to the edge it follows the edge's own error, far away it is the ring's mean error. This is the
-/// membrane interpolation of seamless cloning (Pérez, Gangnet, Blake 2003), solved by push-pull pyramids
-/// (Gortler et al. 1996). Known pixels become those of `original`.
+/// Two errors are taken out, each spread smoothly over the painted area as in the membrane interpolation of seamless cloning (Pérez,
+/// Gangnet, Blake 2003), solved by push-pull pyramids (Gortler et al. 1996):
+///
+/// 1. *Drift.* The model returns the whole window, its own version of the known pixels included. What it got wrong there
+///    (`original` − `painted`, within `ring` pixels of the painted area) it also got wrong next to them; far from the edge that is
+///    the ring's mean error.
+/// 2. *Step.* What then still jumps from one side of the edge to the other is bridged, fading out over `ring` pixels, so that
+///    no line shows but the picture farther in stays as it was painted.
 pub fn harmonise(painted: &mut RgbImage, original: &RgbImage, known: &Mask, ring: f32) {
-    let Some(distance) = known.not().nearest(1.0) else {
+    let Some(to_painted) = known.not().nearest(1.0) else {
         painted.clone_from(original);
         return;
     };
-    let mut field = Field::new(painted.width() as usize, painted.height() as usize);
-    for (index, (cell, (_, distance))) in field.cells.iter_mut().zip(&distance).enumerate() {
+    let Some(to_known) = known.nearest(1.0) else { return };
+    let mut drift = Field::new(painted.width() as usize, painted.height() as usize);
+    for (index, (cell, (_, distance))) in drift.cells.iter_mut().zip(&to_painted).enumerate() {
         if known.flags()[index] && *distance <= ring {
-            let at = index * 3;
-            for channel in 0..3 {
-                let (wanted, found) = (original.as_raw()[at + channel], painted.as_raw()[at + channel]);
-                cell.value[channel] = f32::from(wanted) - f32::from(found);
-            }
-            cell.weight = 1.0;
+            let (wanted, found) = (&original.as_raw()[index * 3..], &painted.as_raw()[index * 3..]);
+            *cell = Cell { value: [0, 1, 2].map(|c| f32::from(wanted[c]) - f32::from(found[c])), weight: 1.0 };
         }
     }
-    field.fill();
-    for (index, cell) in field.cells.iter().enumerate() {
-        let at = index * 3;
-        for channel in 0..3 {
-            let value = &mut painted.as_mut()[at + channel];
-            *value = if known.flags()[index] {
-                original.as_raw()[at + channel]
-            } else {
-                (f32::from(*value) + cell.value[channel]).round().clamp(0.0, 255.0) as u8
-            };
+    drift.fill();
+    correct(painted, original, known, |index| drift.cells[index].value);
+
+    // `painted` now holds the original's pixels on the known side, so its own means on both sides tell the step.
+    let mut step = Field::new(painted.width() as usize, painted.height() as usize);
+    let known_side = Means::of(painted, |index| known.flags()[index]);
+    let painted_side = Means::of(painted, |index| !known.flags()[index]);
+    for y in 0..painted.height() {
+        for x in 0..painted.width() {
+            let index = (y * painted.width() + x) as usize;
+            if !known.flags()[index] && to_known[index].1 <= 1.0 {
+                let sides = known_side.around(x, y, EDGE_REACH).zip(painted_side.around(x, y, EDGE_REACH));
+                if let Some((wanted, found)) = sides {
+                    step.cells[index] = Cell { value: [0, 1, 2].map(|c| wanted[c] - found[c]), weight: 1.0 };
+                }
+            }
         }
+    }
+    step.fill();
+    correct(painted, original, known, |index| {
+        let near = (1.0 - to_known[index].1 / ring.max(1.0)).clamp(0.0, 1.0);
+        let fade = near * near * (3.0 - 2.0 * near);
+        step.cells[index].value.map(|value| value * fade)
+    });
+}
+
+/// Adds a correction to the unknown pixels and puts the original's into the known ones.
+fn correct(painted: &mut RgbImage, original: &RgbImage, known: &Mask, correction: impl Fn(usize) -> [f32; 3]) {
+    for (index, (pixel, truth)) in painted.pixels_mut().zip(original.pixels()).enumerate() {
+        if known.flags()[index] {
+            *pixel = *truth;
+        } else {
+            let add = correction(index);
+            for (value, add) in pixel.0.iter_mut().zip(add) {
+                *value = (f32::from(*value) + add).round().clamp(0.0, 255.0) as u8;
+            }
+        }
+    }
+}
+
+/// Means over small squares of the pixels that belong to one side, by a summed-area table (Crow 1984).
+struct Means {
+    width: u32,
+    height: u32,
+    /// Sums of the channels, and the number of pixels.
+    sums: Vec<[u64; 4]>,
+}
+
+impl Means {
+    fn of(image: &RgbImage, belongs: impl Fn(usize) -> bool) -> Self {
+        let (width, height) = image.dimensions();
+        let stride = width as usize + 1;
+        let mut sums = vec![[0; 4]; stride * (height as usize + 1)];
+        for (index, pixel) in image.pixels().enumerate() {
+            let (x, y) = (index % width as usize, index / width as usize);
+            let here = if belongs(index) { [pixel.0[0], pixel.0[1], pixel.0[2], 1].map(u64::from) } else { [0; 4] };
+            let (left, above, corner) =
+                (sums[(y + 1) * stride + x], sums[y * stride + x + 1], sums[y * stride + x]);
+            sums[(y + 1) * stride + x + 1] = [0, 1, 2, 3].map(|c| here[c] + left[c] + above[c] - corner[c]);
+        }
+        Self { width, height, sums }
+    }
+
+    fn around(&self, x: u32, y: u32, reach: u32) -> Option<[f32; 3]> {
+        let (left, right) = (x.saturating_sub(reach) as usize, (x + reach + 1).min(self.width) as usize);
+        let (top, bottom) = (y.saturating_sub(reach) as usize, (y + reach + 1).min(self.height) as usize);
+        let stride = self.width as usize + 1;
+        let at = |x: usize, y: usize| self.sums[y * stride + x];
+        let sum = [0, 1, 2, 3]
+            .map(|c| at(right, bottom)[c] + at(left, top)[c] - at(right, top)[c] - at(left, bottom)[c]);
+        (sum[3] > 0).then(|| [0, 1, 2].map(|c| sum[c] as f32 / sum[3] as f32))
     }
 }
 
@@ -130,6 +193,22 @@ mod tests {
         harmonise(&mut painted, &truth, &known, 24.0);
         for (found, wanted) in painted.as_raw().iter().zip(truth.as_raw()) {
             assert!(found.abs_diff(*wanted) <= 1, "{found} for {wanted}");
+        }
+    }
+
+    #[test]
+    fn a_step_at_the_edge_is_bridged_and_the_far_picture_stays() {
+        let known = Mask::from_fn(96, 32, |x, _| x < 32);
+        let truth = RgbImage::from_pixel(96, 32, Rgb([100; 3]));
+        // The model keeps the known side well and still jumps at the edge.
+        let mut painted = RgbImage::from_fn(96, 32, |x, _| Rgb([if x < 32 { 100 } else { 160 }; 3]));
+        harmonise(&mut painted, &truth, &known, 24.0);
+        for y in 0..32 {
+            for x in 31..95 {
+                let (here, next) = (painted.get_pixel(x, y).0[0], painted.get_pixel(x + 1, y).0[0]);
+                assert!(here.abs_diff(next) <= 6, "{here} {next} at {x},{y}");
+            }
+            assert_eq!(painted.get_pixel(80, y).0[0], 160);
         }
     }
 

@@ -1,0 +1,224 @@
+//! What each command does.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use image::DynamicImage;
+use outframe_document::Project;
+use outframe_studio::{
+    CancellationToken, ExtendRequest, GenerateRequest, Models, Studio, encode_png, engine::EngineOptions, export_png,
+    import_pictures, write_whole,
+};
+
+use crate::{
+    arguments::{self, Arguments, Command, ModelsCommand},
+    progress::Progress,
+    report::{self, Extended, Exported, Generated, GeneratedTake, Info, Model, Moved},
+};
+
+pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let Arguments { json, quiet, command } = arguments;
+    let show = Progress::new(quiet || json);
+    match command {
+        Command::Generate(options) => generate(&options, json, &show),
+        Command::Extend(options) => extend(&options, json, &show),
+        Command::Import(options) => import(&options, json),
+        Command::Export(options) => {
+            let project = Project::open_read_only(&options.file)?;
+            let rect = export_png(&project, &options.out, options.rect)?;
+            report::print(json, &Exported { file: options.out, rect }, report::exported)
+        }
+        Command::Info { file } => report::print(json, &Info::of(&Project::open_read_only(&file)?)?, report::info),
+        Command::Undo { file } => step(&file, json, "undone", "There is nothing to undo.", Project::undo),
+        Command::Redo { file } => step(&file, json, "redone", "There is nothing to redo.", Project::redo),
+        Command::Models { command: ModelsCommand::List } => list_models(json),
+    }
+}
+
+/// Runs a use-case on a runtime of its own; Ctrl-C cancels it cleanly.
+fn on_runtime<T>(
+    work: impl AsyncFnOnce(&CancellationToken) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("the runtime could not be started")?;
+    runtime.block_on(async {
+        let cancel = CancellationToken::new();
+        let stopper = cancel.clone();
+        tokio::spawn(async move {
+            if tokio::signal::ctrl_c().await.is_ok() {
+                eprintln!("\nCancelling after this step…");
+                stopper.cancel();
+            }
+        });
+        work(&cancel).await
+    })
+}
+
+fn studio(options: &arguments::Engine) -> Studio {
+    let engine = EngineOptions {
+        device: options.device.clone(),
+        precision: options.precision.clone(),
+        threads: options.threads,
+        ..EngineOptions::default()
+    };
+    Studio::new(engine, Models::discover())
+}
+
+/// Opens a project for changes, or makes it.
+fn open_or_create(file: &Path) -> anyhow::Result<Project> {
+    if file.exists() {
+        return Ok(Project::open(file)?);
+    }
+    let title = file.file_stem().unwrap_or_default().to_string_lossy();
+    Ok(Project::create(file, &title)?)
+}
+
+fn generate(options: &arguments::Generate, json: bool, show: &Progress) -> anyhow::Result<()> {
+    let request = GenerateRequest {
+        prompt: options.prompt.clone(),
+        settings: options.sampling.settings(),
+        size: options.size,
+        takes: options.count,
+    };
+    // Before the work, so that a locked or foreign file costs no minutes of computing.
+    let existing = match &options.project {
+        Some(file) if file.exists() => Some(Project::open(file)?),
+        _ => None,
+    };
+    if let Some(out) = &options.out {
+        writable(out)?;
+    }
+    let studio = studio(&options.sampling.engine);
+    let painting = on_runtime(async |cancel| {
+        let painting = studio.generate(&request, &mut |event| show.show(event), cancel).await;
+        studio.engine().shutdown().await;
+        Ok(painting?)
+    })?;
+    show.finish();
+
+    let mut takes = Vec::new();
+    for (index, take) in painting.takes.iter().enumerate() {
+        let file = options.out.as_ref().map(|out| numbered(out, index, painting.takes.len()));
+        if let Some(file) = &file {
+            write_whole(file, &encode_png(&DynamicImage::ImageRgb8(take.image.clone()))?)?;
+        }
+        let (width, height) = take.image.dimensions();
+        takes.push(GeneratedTake { seed: take.seed, width, height, seconds: take.seconds, file });
+    }
+    let model = painting.provenance.request.model_name.clone();
+    if let Some(file) = &options.project {
+        let mut project = match existing {
+            Some(project) => project,
+            None => open_or_create(file)?,
+        };
+        painting.place(&mut project)?;
+        project.close()?;
+    }
+    let done = Generated { prompt: options.prompt.clone(), model, takes, project: options.project.clone() };
+    report::print(json, &done, report::generated)
+}
+
+/// `FILE.png`, or `FILE-1.png` and so on when there are several takes.
+fn numbered(out: &Path, index: usize, count: usize) -> PathBuf {
+    if count <= 1 {
+        return out.into();
+    }
+    let stem = out.file_stem().unwrap_or_default().to_string_lossy();
+    let extension = out.extension().unwrap_or("png".as_ref()).to_string_lossy();
+    out.with_file_name(format!("{stem}-{}.{extension}", index + 1))
+}
+
+/// Finds out before the work whether a file can be written where it shall go.
+fn writable(out: &Path) -> anyhow::Result<()> {
+    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if out.is_dir() {
+        anyhow::bail!("{} is a folder. Give the name of a file.", out.display());
+    }
+    write_whole(&folder.join(format!(".outframe-probe-{}", std::process::id())), b"")
+        .and_then(|()| {
+            let _ = std::fs::remove_file(folder.join(format!(".outframe-probe-{}", std::process::id())));
+            Ok(())
+        })
+        .with_context(|| {
+            format!("{} cannot be written. Choose a folder that exists and where you may write", out.display())
+        })
+}
+
+fn extend(options: &arguments::Extend, json: bool, show: &Progress) -> anyhow::Result<()> {
+    let request = ExtendRequest {
+        left: options.left,
+        right: options.right,
+        up: options.up,
+        down: options.down,
+        prompt: options.prompt.clone(),
+        settings: options.sampling.settings(),
+        strength: options.strength,
+    };
+    let mut project = Project::open(&options.file)?;
+    let studio = studio(&options.sampling.engine);
+    let extension = on_runtime(async |cancel| {
+        let extension = studio.extend(&mut project, &request, &mut |event| show.show(event), cancel).await;
+        studio.engine().shutdown().await;
+        Ok(extension?)
+    })?;
+    show.finish();
+    project.close()?;
+    report::print(json, &Extended::new(&options.file, extension), report::extended)
+}
+
+fn import(options: &arguments::Import, json: bool) -> anyhow::Result<()> {
+    let paths: Vec<&Path> = options.images.iter().map(PathBuf::as_path).collect();
+    let is_new = !options.file.exists();
+    let mut project = open_or_create(&options.file)?;
+    let imported = import_pictures(&mut project, &paths, options.at);
+    project.close()?;
+    let imported = imported.inspect_err(|_| {
+        // A project that was made for pictures that cannot be read would only be in the way.
+        if is_new {
+            let _ = std::fs::remove_file(&options.file);
+        }
+    })?;
+    let layers: Vec<report::ImportedLayer> = imported.into_iter().map(Into::into).collect();
+    report::print(json, &layers, report::imported)
+}
+
+fn step(
+    file: &Path,
+    json: bool,
+    done: &str,
+    nothing: &str,
+    go: impl FnOnce(&mut Project) -> Result<Option<String>, outframe_document::Error>,
+) -> anyhow::Result<()> {
+    let mut project = Project::open(file)?;
+    let step = go(&mut project)?;
+    let moved = Moved {
+        step,
+        can_undo: project.can_undo().map(Into::into),
+        can_redo: project.can_redo().map(Into::into),
+    };
+    project.close()?;
+    report::print(json, &moved, |moved| match &moved.step {
+        Some(step) => format!("{done}: {step}"),
+        None => nothing.to_owned(),
+    })
+}
+
+fn list_models(json: bool) -> anyhow::Result<()> {
+    let studio = Studio::new(EngineOptions::default(), Models::discover());
+    let models = on_runtime(async |_| {
+        let mut models = Vec::new();
+        for entry in studio.models().list() {
+            let (info, problem) = match studio.engine().inspect(&entry.path).await {
+                Ok(info) => (Some(info), None),
+                Err(error) => (None, Some(error.to_string())),
+            };
+            models.push(Model { entry, info, problem });
+        }
+        studio.engine().shutdown().await;
+        Ok(models)
+    })?;
+    report::print(json, &models, report::models)
+}

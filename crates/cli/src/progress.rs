@@ -1,0 +1,60 @@
+//! Progress for people: bars on a terminal, nothing where standard error is no terminal.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use outframe_studio::{Event, engine::JobEvent};
+
+/// Shows the events of a use-case.
+pub(crate) struct Progress {
+    bar: ProgressBar,
+    quiet: bool,
+}
+
+impl Progress {
+    pub(crate) fn new(quiet: bool) -> Self {
+        Self { bar: if quiet { ProgressBar::hidden() } else { ProgressBar::new_spinner() }, quiet }
+    }
+
+    pub(crate) fn show(&self, event: Event) {
+        match event {
+            Event::Loading { model } => {
+                self.bar.set_message(format!("loading {model}"));
+                self.bar.enable_steady_tick(Duration::from_millis(120));
+            }
+            Event::Loaded(loaded) => {
+                self.bar.disable_steady_tick();
+                self.bar.set_style(style());
+                self.bar.set_message(format!("{} on {}", loaded.info.name, loaded.device));
+            }
+            Event::Job { index, count, event: JobEvent::Step { step, steps, .. } } => {
+                let steps = u64::from(steps);
+                self.bar.set_length(steps * count as u64);
+                self.bar.set_position(steps * index as u64 + u64::from(step));
+                if count > 1 {
+                    self.bar.set_message(format!("{} of {count}", index + 1));
+                }
+            }
+            Event::Job { event: JobEvent::Restarted { reason }, .. } => {
+                self.say(&format!("{reason} The engine was restarted; the job begins again."));
+            }
+            Event::Warning(text) => self.say(&text),
+        }
+    }
+
+    fn say(&self, text: &str) {
+        if !self.quiet {
+            self.bar.suspend(|| eprintln!("note: {text}"));
+        }
+    }
+
+    pub(crate) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// The template is a constant; should it ever be wrong, indicatif's own bar is shown instead.
+fn style() -> ProgressStyle {
+    ProgressStyle::with_template("{bar:30} {pos}/{len} steps, {eta} left  {msg}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+}
