@@ -93,6 +93,9 @@ pub(crate) fn split_heads(x: &Tensor, heads: i64) -> Result<Tensor, Error> {
 }
 
 /// Attention over `[N, heads, L, d]`, merged back to `[N, L, heads * d]`.
+///
+/// libtorch's fused kernels sum in f32 in every precision, so models that ask for `upcast_attention` (SD 2.x) need no
+/// more than this.
 pub(crate) fn attend(query: &Tensor, key: &Tensor, value: &Tensor, causal: bool) -> Result<Tensor, Error> {
     let out = Tensor::f_scaled_dot_product_attention::<&Tensor>(query, key, value, None, 0.0, causal, None, false)?;
     let (n, heads, length, width) = out.size4()?;

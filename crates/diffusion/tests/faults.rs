@@ -139,6 +139,19 @@ fn damaged_files_are_named() {
     let dir = copy("filler");
     std::fs::write(dir.path().join("tokenizer/tokenizer.json"), "{}").unwrap();
     refused(dir.path(), &["tokenizer"]);
+    // A token number beyond the network's table would end in a GPU fault.
+    let dir = copy("filler");
+    let file = dir.path().join("tokenizer/tokenizer.json");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let (before, after) = text.split_once("\"dusk\": 10").unwrap();
+    std::fs::write(&file, format!("{before}\"dusk\": 4000000000{after}")).unwrap();
+    refused(dir.path(), &["vocab_size"]);
+    // Without begin and end tokens an empty prompt has none at all.
+    let dir = copy("filler");
+    edit(&dir.path().join("tokenizer/tokenizer.json"), "post_processor", Value::Null);
+    let pipeline = load(dir.path()).unwrap();
+    let request = Generate { sampling: sampling(), width: 16, height: 16, take: 0 };
+    assert!(matches!(paint(&pipeline, &request), Err(Error::Tokenizer { .. })));
     assert!(load(Path::new("/nowhere")).unwrap_err().to_string().contains("/nowhere"));
 }
 

@@ -57,8 +57,8 @@ impl Bert {
         }
         let inner = config.count("intermediate_size", None)?;
         let vocabulary = config.count("vocab_size", None)?;
-        if tokens.vocabulary() as i64 > vocabulary {
-            return Err(config.refuse("vocab_size", format!("the tokenizer has {} tokens", tokens.vocabulary())));
+        if tokens.vocabulary() > vocabulary {
+            return Err(config.refuse("vocab_size", format!("the tokenizer's tokens need {}", tokens.vocabulary())));
         }
         let eps = config.number("layer_norm_eps", 1e-12)?;
         let weights = Weights::open(file, device, kind)?;

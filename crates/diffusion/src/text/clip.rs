@@ -67,8 +67,8 @@ impl Clip {
         }
         let inner = config.count("intermediate_size", None)?;
         let vocabulary = config.count("vocab_size", Some(49_408))?;
-        if tokens.vocabulary() as i64 > vocabulary {
-            return Err(config.refuse("vocab_size", format!("the tokenizer has {} tokens", tokens.vocabulary())));
+        if tokens.vocabulary() > vocabulary {
+            return Err(config.refuse("vocab_size", format!("the tokenizer's tokens need {}", tokens.vocabulary())));
         }
         let places = config.count("max_position_embeddings", Some(77))?;
         let eps = config.number("layer_norm_eps", 1e-5)?;

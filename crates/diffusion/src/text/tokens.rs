@@ -24,6 +24,7 @@ pub(crate) struct Tokens {
     tokenizer: Tokenizer,
     path: PathBuf,
     limit: usize,
+    vocabulary: i64,
     unknown: Option<u32>,
     padding: Option<u32>,
 }
@@ -58,9 +59,10 @@ impl Tokens {
         let special = |key: &str| -> Result<Option<u32>, Error> {
             Ok(special_token(folder, key)?.and_then(|token| tokenizer.token_to_id(&token)))
         };
+        let vocabulary = tokenizer.get_vocab(true).into_values().max().map_or(0, |id| i64::from(id) + 1);
         let unknown = tokenizer.token_to_id("[UNK]");
         let padding = special("pad_token")?;
-        Ok(Self { tokenizer, path, limit, unknown, padding })
+        Ok(Self { tokenizer, path, limit, vocabulary, unknown, padding })
     }
 
     /// The number of tokens that a context has.
@@ -73,9 +75,9 @@ impl Tokens {
         self.padding.map(i64::from)
     }
 
-    /// The largest token number plus one.
-    pub(crate) fn vocabulary(&self) -> usize {
-        self.tokenizer.get_vocab_size(true)
+    /// The largest token number plus one: the rows that the network's table of words must have.
+    pub(crate) fn vocabulary(&self) -> i64 {
+        self.vocabulary
     }
 
     /// Splits a prompt; a too long one keeps its beginning and the end token.
@@ -91,6 +93,10 @@ impl Tokens {
             .encode(prompt, true)
             .map_err(|error| Error::Tokenizer { path: self.path.clone(), problem: error.to_string() })?;
         let mut ids: Vec<i64> = encoding.get_ids().iter().map(|&id| i64::from(id)).collect();
+        if ids.is_empty() {
+            let problem = "it gave no tokens; its post_processor must add a begin and an end token".to_owned();
+            return Err(Error::Tokenizer { path: self.path.clone(), problem });
+        }
         let offsets = encoding.get_offsets();
         let mut warnings = Vec::new();
 
