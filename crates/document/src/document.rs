@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::geometry::Rect;
-use crate::id::{BlobId, FrameId, GenerationId, LayerId, PatchId, TakeId};
+use crate::group::{Group, Mask};
+use crate::id::{BlobId, FrameId, GenerationId, GroupId, LayerId, NoteId, PatchId, TakeId};
+use crate::shot::{Sequence, Shot};
 
 /// Everything that a project holds at one point of its history, except the pictures' bytes.
 ///
@@ -16,13 +18,23 @@ use crate::id::{BlobId, FrameId, GenerationId, LayerId, PatchId, TakeId};
 pub struct Document {
     /// Settings of the canvas.
     pub canvas: Canvas,
-    /// From the bottom to the top.
+    /// From the bottom to the top, whether in a group or not.
     pub layers: Vec<Layer>,
+    /// Groups of layers. [`tree`](Self::tree) shows them with what they hold.
+    pub groups: BTreeMap<GroupId, Group>,
     /// What has been generated, whether a patch shows it or not.
     pub generations: BTreeMap<GenerationId, Generation>,
     /// Named rectangles of the canvas, in the user's order.
     pub frames: Vec<Frame>,
-    /// Notes and settings that belong to the project: the title under `title`, and what other parts of the program keep.
+    /// What the camera does, in the user's order.
+    pub shots: Vec<Shot>,
+    /// Shots put together, in the user's order.
+    pub sequences: Vec<Sequence>,
+    /// What people have written about the picture.
+    pub notes: BTreeMap<NoteId, Note>,
+    /// The models that the project has used, by the BLAKE3 hash of their weights.
+    pub models: BTreeMap<BlobId, ModelRef>,
+    /// Settings that belong to the project: the title under `title`, and what other parts of the program keep.
     pub meta: BTreeMap<String, Value>,
 }
 
@@ -67,6 +79,12 @@ pub struct Layer {
     /// Distance from the camera: 1 is the picture plane, more is farther. Above 0, at most
     /// [`MAX_DEPTH`](crate::MAX_DEPTH).
     pub depth: f64,
+    /// The group that holds it; `None` for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupId>,
+    /// What hides parts of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mask: Option<Mask>,
     /// From the bottom to the top.
     pub patches: Vec<Patch>,
 }
@@ -82,6 +100,8 @@ impl Layer {
             opacity: 1.0,
             blend: BlendMode::Normal,
             depth: 1.0,
+            group: None,
+            mask: None,
             patches: Vec::new(),
         }
     }
@@ -371,6 +391,28 @@ pub struct Frame {
     pub rect: Rect,
 }
 
+/// What somebody has written about the picture.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Note {
+    /// Its stable name for programs.
+    pub id: NoteId,
+    /// The words. At most [`MAX_TEXT_BYTES`](crate::MAX_TEXT_BYTES).
+    pub text: String,
+    /// The part of the canvas that it is about; `None` for all of it.
+    pub place: Option<Rect>,
+}
+
+/// A model that the project has used: enough to find it again, not the model itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelRef {
+    /// Its name for people.
+    pub name: String,
+    /// What it is built like, such as "sd-1.5" or "sdxl"; may be empty.
+    pub family: String,
+}
+
 /// The blobs that make up what a patch shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Pixels {
@@ -450,7 +492,7 @@ impl Document {
     pub fn bounds(&self) -> Option<Rect> {
         self.layers
             .iter()
-            .filter(|layer| layer.visible)
+            .filter(|layer| self.is_visible(layer))
             .flat_map(|layer| &layer.patches)
             .map(|patch| patch.rect)
             .reduce(|all, rect| all.union(&rect))

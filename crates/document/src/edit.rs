@@ -5,11 +5,19 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::document::{BlendMode, Canvas, Document, Frame, Generation, Layer, Origin, Patch, PatchContent, Take};
+use crate::document::{
+    BlendMode, Canvas, Document, Frame, Generation, Layer, ModelRef, Note, Origin, Patch, PatchContent, Take,
+};
 use crate::error::Error;
 use crate::geometry::Rect;
-use crate::id::{BlobId, FrameId, GenerationId, LayerId, PatchId, TakeId};
+use crate::group::{Group, Mask};
+use crate::id::{BlobId, FrameId, GenerationId, GroupId, LayerId, NoteId, PatchId, SequenceId, ShotId, TakeId};
+use crate::shot::{FrameRate, Keyframe, Move, Sequence, Shot};
 use crate::validate::{self, Verdict};
+
+mod film;
+mod groups;
+mod notes;
 
 /// What the user sees as one action, and undoes as one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -143,7 +151,7 @@ pub enum Edit {
         /// The frame.
         frame: Frame,
     },
-    /// Removes a frame. The pictures in it stay.
+    /// Removes a frame that no shot starts from. The pictures in it stay.
     RemoveFrame {
         /// Which.
         frame: FrameId,
@@ -159,6 +167,95 @@ pub enum Edit {
     SetFrame {
         /// The frame as it shall be.
         frame: Frame,
+    },
+    /// Adds a group. Layers and groups get into it by [`LayerChange::Group`] and [`GroupChange::Parent`].
+    AddGroup {
+        /// The group.
+        group: Box<Group>,
+    },
+    /// Removes a group that holds neither layers nor groups.
+    RemoveGroup {
+        /// Which.
+        group: GroupId,
+    },
+    /// Changes one property of a group.
+    SetGroup {
+        /// Which.
+        group: GroupId,
+        /// The property and its new value.
+        change: GroupChange,
+    },
+    /// Inserts a shot.
+    AddShot {
+        /// Where.
+        index: usize,
+        /// The shot.
+        shot: Box<Shot>,
+    },
+    /// Removes a shot that no sequence shows.
+    RemoveShot {
+        /// Which.
+        shot: ShotId,
+    },
+    /// Moves a shot in the order of shots.
+    MoveShot {
+        /// Which.
+        shot: ShotId,
+        /// Its place afterwards.
+        index: usize,
+    },
+    /// Changes one property of a shot.
+    SetShot {
+        /// Which.
+        shot: ShotId,
+        /// The property and its new value.
+        change: ShotChange,
+    },
+    /// Inserts a sequence.
+    AddSequence {
+        /// Where.
+        index: usize,
+        /// The sequence.
+        sequence: Sequence,
+    },
+    /// Removes a sequence. Its shots stay.
+    RemoveSequence {
+        /// Which.
+        sequence: SequenceId,
+    },
+    /// Moves a sequence in the order of sequences.
+    MoveSequence {
+        /// Which.
+        sequence: SequenceId,
+        /// Its place afterwards.
+        index: usize,
+    },
+    /// Replaces the name and the shots of the sequence with the same id.
+    SetSequence {
+        /// The sequence as it shall be.
+        sequence: Sequence,
+    },
+    /// Adds a note.
+    AddNote {
+        /// The note.
+        note: Note,
+    },
+    /// Removes a note.
+    RemoveNote {
+        /// Which.
+        note: NoteId,
+    },
+    /// Replaces the words and the place of the note with the same id.
+    SetNote {
+        /// The note as it shall be.
+        note: Note,
+    },
+    /// Records, changes or forgets that the project has used a model.
+    SetModel {
+        /// The BLAKE3 hash of the model's weights.
+        hash: BlobId,
+        /// What is known of it; `None` forgets it.
+        model: Option<ModelRef>,
     },
 }
 
@@ -178,6 +275,53 @@ pub enum LayerChange {
     Blend(BlendMode),
     /// The depth, above 0 and at most [`MAX_DEPTH`](crate::MAX_DEPTH).
     Depth(f64),
+    /// The group that holds it; `None` for none.
+    Group(Option<GroupId>),
+    /// What hides parts of it; `None` for nothing.
+    Mask(Option<Mask>),
+}
+
+/// A property of a group and its new value.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GroupChange {
+    /// The name.
+    Name(String),
+    /// Whether it is drawn.
+    Visible(bool),
+    /// Whether it is protected from changes.
+    Locked(bool),
+    /// The opacity, 0..=1.
+    Opacity(f64),
+    /// The blend mode.
+    Blend(BlendMode),
+    /// What hides parts of it; `None` for nothing.
+    Mask(Option<Mask>),
+    /// The group that holds it; `None` for none. Groups nest at most [`MAX_GROUP_NESTING`](crate::MAX_GROUP_NESTING)
+    /// deep, and none holds itself.
+    Parent(Option<GroupId>),
+}
+
+/// A property of a shot and its new value; the ranges are those of [`Shot`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ShotChange {
+    /// The name.
+    Name(String),
+    /// The frame that the camera sees at rest.
+    Frame(FrameId),
+    /// The film's width and height, in pixels.
+    Size(u32, u32),
+    /// Pictures per second.
+    Rate(FrameRate),
+    /// How many pictures.
+    Frames(u32),
+    /// What the camera does.
+    Moves(Vec<Move>),
+    /// Values of single channels at single times.
+    Keyframes(Vec<Keyframe>),
+    /// Sets or, by `None`, removes a setting. JSON's `null` removes it too.
+    Setting(String, Option<Value>),
 }
 
 /// A property of a patch and its new value.
@@ -241,6 +385,9 @@ impl Document {
             }
             Edit::SetLayer { layer, change } => {
                 let index = self.find_layer(*layer)?;
+                if let LayerChange::Group(group) = change {
+                    self.check_group(*group)?;
+                }
                 Ok(Edit::SetLayer { layer: *layer, change: self.layers[index].change(change)? })
             }
             Edit::AddPatch { layer, index, patch } => {
@@ -298,6 +445,9 @@ impl Document {
             }
             Edit::RemoveFrame { frame } => {
                 let index = self.find_frame(*frame)?;
+                if let Some(shot) = self.shots.iter().find(|shot| shot.frame == *frame) {
+                    return Err(format!("shot {} starts from frame {frame}", shot.id));
+                }
                 Ok(Edit::AddFrame { index, frame: self.frames.remove(index) })
             }
             Edit::MoveFrame { frame, index } => {
@@ -309,6 +459,18 @@ impl Document {
                 validate::frame(frame)?;
                 let index = self.find_frame(frame.id)?;
                 Ok(Edit::SetFrame { frame: std::mem::replace(&mut self.frames[index], frame.clone()) })
+            }
+            Edit::AddGroup { .. } | Edit::RemoveGroup { .. } | Edit::SetGroup { .. } => self.apply_to_groups(edit),
+            Edit::AddShot { .. }
+            | Edit::RemoveShot { .. }
+            | Edit::MoveShot { .. }
+            | Edit::SetShot { .. }
+            | Edit::AddSequence { .. }
+            | Edit::RemoveSequence { .. }
+            | Edit::MoveSequence { .. }
+            | Edit::SetSequence { .. } => self.apply_to_film(edit),
+            Edit::AddNote { .. } | Edit::RemoveNote { .. } | Edit::SetNote { .. } | Edit::SetModel { .. } => {
+                self.apply_to_notes(edit)
             }
         }
     }
@@ -332,6 +494,7 @@ impl Document {
         if self.layer(layer.id).is_some() {
             return Err(format!("there is a layer {} already", layer.id));
         }
+        self.check_group(layer.group)?;
         if !layer.patches.is_empty() {
             let mut known: HashSet<PatchId> = self.patches().map(|patch| patch.id).collect();
             for patch in &layer.patches {
@@ -443,6 +606,11 @@ impl Layer {
                 validate::depth(*depth)?;
                 LayerChange::Depth(replace(&mut self.depth, *depth))
             }
+            LayerChange::Group(group) => LayerChange::Group(replace(&mut self.group, *group)),
+            LayerChange::Mask(mask) => {
+                validate::mask(mask.as_ref())?;
+                LayerChange::Mask(replace(&mut self.mask, mask.clone()))
+            }
         })
     }
 }
@@ -455,17 +623,30 @@ impl Generation {
 
 impl Edit {
     /// Calls `visit` with every blob that the edit needs to be in the file.
-    ///
-    /// The hash of an imported file and of a context are records, not references: those bytes need not be kept.
     pub(crate) fn for_each_blob(&self, visit: &mut impl FnMut(BlobId)) {
+        // One list of the places where blobs are named serves for reading and for replacing.
+        self.clone().for_each_blob_mut(&mut |blob, _| visit(*blob));
+    }
+
+    /// Calls `visit` with every blob that the edit needs to be in the file, and its use.
+    ///
+    /// The hash of an imported file, of a context and of a model are records, not references: those bytes need not be
+    /// kept.
+    pub(crate) fn for_each_blob_mut(&mut self, visit: &mut impl FnMut(&mut BlobId, BlobUse)) {
         match self {
             Self::AddLayer { layer, .. } => {
-                layer.patches.iter().for_each(|patch| patch.content.for_each_blob(visit));
+                visit_mask(&mut layer.mask, visit);
+                layer.patches.iter_mut().for_each(|patch| patch.content.for_each_blob_mut(visit));
             }
-            Self::AddPatch { patch, .. } => patch.content.for_each_blob(visit),
-            Self::SetPatch { change: PatchChange::Content(content), .. } => content.for_each_blob(visit),
-            Self::AddGeneration { generation } => generation.takes.iter().for_each(|take| take.for_each_blob(visit)),
-            Self::AddTake { take, .. } => take.for_each_blob(visit),
+            Self::AddPatch { patch, .. } => patch.content.for_each_blob_mut(visit),
+            Self::SetPatch { change: PatchChange::Content(content), .. } => content.for_each_blob_mut(visit),
+            Self::AddGeneration { generation } => {
+                generation.takes.iter_mut().for_each(|take| take.for_each_blob_mut(visit));
+            }
+            Self::AddTake { take, .. } => take.for_each_blob_mut(visit),
+            Self::AddGroup { group } => visit_mask(&mut group.mask, visit),
+            Self::SetLayer { change: LayerChange::Mask(mask), .. }
+            | Self::SetGroup { change: GroupChange::Mask(mask), .. } => visit_mask(mask, visit),
             _ => {}
         }
     }
@@ -481,16 +662,35 @@ impl Edit {
             Self::AddGeneration { generation } => generation.id.get().max(of_takes(&generation.takes)),
             Self::AddTake { take, .. } => take.id.get(),
             Self::AddFrame { frame, .. } => frame.id.get(),
+            Self::AddGroup { group } => group.id.get(),
+            Self::AddShot { shot, .. } => shot.id.get(),
+            Self::AddSequence { sequence, .. } => sequence.id.get(),
+            Self::AddNote { note } => note.id.get(),
             _ => 0,
         }
     }
 }
 
+/// What a blob is named for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum BlobUse {
+    /// A picture in colour.
+    Image,
+    /// A greyscale picture: white shows.
+    Mask,
+}
+
+fn visit_mask(mask: &mut Option<Mask>, visit: &mut impl FnMut(&mut BlobId, BlobUse)) {
+    if let Some(mask) = mask {
+        visit(&mut mask.image, BlobUse::Mask);
+    }
+}
+
 impl PatchContent {
-    fn for_each_blob(&self, visit: &mut impl FnMut(BlobId)) {
+    fn for_each_blob_mut(&mut self, visit: &mut impl FnMut(&mut BlobId, BlobUse)) {
         if let Self::Image(own) = self {
-            visit(own.image);
-            own.mask.into_iter().for_each(&mut *visit);
+            visit(&mut own.image, BlobUse::Image);
+            own.mask.iter_mut().for_each(|mask| visit(mask, BlobUse::Mask));
             // Spelled out so that an origin which refers to a blob cannot be forgotten here.
             match &own.origin {
                 Origin::Imported { .. } | Origin::Generated { .. } | Origin::Drawn => {}
@@ -500,9 +700,52 @@ impl PatchContent {
 }
 
 impl Take {
-    fn for_each_blob(&self, visit: &mut impl FnMut(BlobId)) {
-        visit(self.image);
-        self.mask.into_iter().for_each(visit);
+    fn for_each_blob_mut(&mut self, visit: &mut impl FnMut(&mut BlobId, BlobUse)) {
+        visit(&mut self.image, BlobUse::Image);
+        self.mask.iter_mut().for_each(|mask| visit(mask, BlobUse::Mask));
+    }
+}
+
+impl Document {
+    /// Calls `visit` with every blob that the document shows or can show, and its use.
+    pub(crate) fn for_each_blob_mut(&mut self, visit: &mut impl FnMut(&mut BlobId, BlobUse)) {
+        for layer in &mut self.layers {
+            visit_mask(&mut layer.mask, visit);
+            layer.patches.iter_mut().for_each(|patch| patch.content.for_each_blob_mut(visit));
+        }
+        self.groups.values_mut().for_each(|group| visit_mask(&mut group.mask, visit));
+        let takes = self.generations.values_mut().flat_map(|generation| &mut generation.takes);
+        takes.for_each(|take| take.for_each_blob_mut(visit));
+    }
+
+    /// The edits that make this document out of an empty one.
+    pub(crate) fn as_edits(&self) -> Vec<Edit> {
+        let mut edits = Vec::new();
+        if self.canvas != Canvas::default() {
+            edits.push(Edit::SetCanvas { canvas: self.canvas });
+        }
+        for (key, value) in &self.meta {
+            edits.push(Edit::SetMeta { key: key.clone(), value: Some(value.clone()) });
+        }
+        for (hash, model) in &self.models {
+            edits.push(Edit::SetModel { hash: *hash, model: Some(model.clone()) });
+        }
+        // A group must be there before what it holds.
+        let mut groups: Vec<_> = self.groups.values().collect();
+        groups.sort_by_key(|group| self.groups_around(group.parent).count());
+        edits.extend(groups.into_iter().map(|group| Edit::AddGroup { group: Box::new(group.clone()) }));
+        let generations = self.generations.values().cloned();
+        edits.extend(generations.map(|generation| Edit::AddGeneration { generation: Box::new(generation) }));
+        let layers = self.layers.iter().cloned().map(Box::new).enumerate();
+        edits.extend(layers.map(|(index, layer)| Edit::AddLayer { index, layer }));
+        let frames = self.frames.iter().cloned().enumerate();
+        edits.extend(frames.map(|(index, frame)| Edit::AddFrame { index, frame }));
+        let shots = self.shots.iter().cloned().map(Box::new).enumerate();
+        edits.extend(shots.map(|(index, shot)| Edit::AddShot { index, shot }));
+        let sequences = self.sequences.iter().cloned().enumerate();
+        edits.extend(sequences.map(|(index, sequence)| Edit::AddSequence { index, sequence }));
+        edits.extend(self.notes.values().cloned().map(|note| Edit::AddNote { note }));
+        edits
     }
 }
 

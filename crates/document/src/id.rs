@@ -53,7 +53,16 @@ ids! {
     TakeId;
     /// Names a [`Frame`](crate::Frame).
     FrameId;
-    /// Names a step of the history. The root, which is the new project, is step 1; a step's number exceeds its parent's.
+    /// Names a [`Group`](crate::Group).
+    GroupId;
+    /// Names a [`Shot`](crate::Shot).
+    ShotId;
+    /// Names a [`Sequence`](crate::Sequence).
+    SequenceId;
+    /// Names a [`Note`](crate::Note).
+    NoteId;
+    /// Names a step of the history. The root, which is the new project, is step 1 unless it has been
+    /// purged; a step's number exceeds its parent's.
     StepId;
 }
 

@@ -34,27 +34,31 @@ mod document;
 mod edit;
 mod error;
 mod geometry;
+mod group;
 mod history;
 mod id;
 mod project;
+mod shot;
 mod store;
 mod validate;
 
 pub use check::{Problem, Report};
 pub use document::{
-    BlendMode, Canvas, Color, Context, Document, Frame, Generation, GenerationKind, GenerationRequest, Layer, Origin,
-    Patch, PatchContent, PatchImage, Pixels, Provenance, Take,
+    BlendMode, Canvas, Color, Context, Document, Frame, Generation, GenerationKind, GenerationRequest, Layer, ModelRef,
+    Note, Origin, Patch, PatchContent, PatchImage, Pixels, Provenance, Take,
 };
-pub use edit::{Edit, LayerChange, PatchChange, Step};
+pub use edit::{Edit, GroupChange, LayerChange, PatchChange, ShotChange, Step};
 pub use error::Error;
 pub use geometry::Rect;
+pub use group::{Group, Mask, Node};
 pub use history::StepInfo;
-pub use id::{BlobId, FrameId, GenerationId, LayerId, PatchId, StepId, TakeId};
+pub use id::{BlobId, FrameId, GenerationId, GroupId, LayerId, NoteId, PatchId, SequenceId, ShotId, StepId, TakeId};
 pub use project::Project;
+pub use shot::{Easing, FrameRate, Keyframe, Move, MoveKind, Sequence, Shot};
 pub use store::schema::{APPLICATION_ID, SCHEMA_VERSION};
 pub use validate::{
-    MAX_BLOB_BYTES, MAX_COORDINATE, MAX_DEPTH, MAX_JSON_BYTES, MAX_JSON_NESTING, MAX_NAME_BYTES, MAX_SIDE,
-    MAX_TEXT_BYTES,
+    MAX_BLOB_BYTES, MAX_COORDINATE, MAX_DEPTH, MAX_GROUP_NESTING, MAX_JSON_BYTES, MAX_JSON_NESTING, MAX_KEYFRAMES,
+    MAX_MOVES, MAX_NAME_BYTES, MAX_SEQUENCE_SHOTS, MAX_SHOT_FRAMES, MAX_SIDE, MAX_TEXT_BYTES, MAX_THUMBNAIL_BYTES,
 };
 
 /// The extension of project files, without the dot.

@@ -10,7 +10,7 @@ use crate::document::Document;
 use crate::edit::{Edit, Step};
 use crate::error::Error;
 use crate::history::StepInfo;
-use crate::id::{BlobId, FrameId, GenerationId, LayerId, PatchId, StepId, TakeId};
+use crate::id::{BlobId, FrameId, GenerationId, GroupId, LayerId, NoteId, PatchId, SequenceId, ShotId, StepId, TakeId};
 use crate::store::lock::WriterLock;
 use crate::store::steps::StepRow;
 use crate::store::{blobs, file, rows, steps};
@@ -146,6 +146,26 @@ impl Project {
     /// An id for a new frame.
     pub fn next_frame_id(&mut self) -> FrameId {
         FrameId::from_raw(self.next_id())
+    }
+
+    /// An id for a new group.
+    pub fn next_group_id(&mut self) -> GroupId {
+        GroupId::from_raw(self.next_id())
+    }
+
+    /// An id for a new shot.
+    pub fn next_shot_id(&mut self) -> ShotId {
+        ShotId::from_raw(self.next_id())
+    }
+
+    /// An id for a new sequence.
+    pub fn next_sequence_id(&mut self) -> SequenceId {
+        SequenceId::from_raw(self.next_id())
+    }
+
+    /// An id for a new note.
+    pub fn next_note_id(&mut self) -> NoteId {
+        NoteId::from_raw(self.next_id())
     }
 
     fn next_id(&mut self) -> u64 {

@@ -1,9 +1,15 @@
 //! Which values a document may hold. The same rules hold for edits and for what a file brings in.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::Value;
 
-use crate::document::{Document, Frame, Generation, Layer, Origin, Patch, PatchContent, Provenance, Take};
+use crate::document::{
+    Document, Frame, Generation, Layer, ModelRef, Note, Origin, Patch, PatchContent, Provenance, Take,
+};
 use crate::geometry::Rect;
+use crate::group::{Group, Mask};
+use crate::shot::{Easing, FrameRate, Keyframe, Move, Sequence, Shot};
 
 /// The longest side of a patch or a frame, in pixels.
 pub const MAX_SIDE: u32 = 65_536;
@@ -21,6 +27,19 @@ pub const MAX_BLOB_BYTES: usize = 512 << 20;
 pub const MAX_JSON_BYTES: usize = 16 << 20;
 /// How deep such a JSON value may nest. The file's readers refuse more than 128 levels, the edit around it included.
 pub const MAX_JSON_NESTING: usize = 64;
+
+/// How deep groups may nest.
+pub const MAX_GROUP_NESTING: usize = 16;
+/// The longest shot, in pictures.
+pub const MAX_SHOT_FRAMES: u32 = 1_000_000;
+/// The most moves of one shot.
+pub const MAX_MOVES: usize = 1000;
+/// The most keyframes of one shot.
+pub const MAX_KEYFRAMES: usize = 100_000;
+/// The most entries of one sequence.
+pub const MAX_SEQUENCE_SHOTS: usize = 10_000;
+/// The largest thumbnail, in bytes.
+pub const MAX_THUMBNAIL_BYTES: usize = 1 << 20;
 
 /// Either all is well, or the reason why not.
 pub(crate) type Verdict = Result<(), String>;
@@ -52,15 +71,21 @@ fn bounded(what: &str, text: &str, limit: usize) -> Verdict {
 
 pub(crate) fn rect(rect: &Rect) -> Verdict {
     let Rect { x, y, width, height } = *rect;
-    let side = 1..=MAX_SIDE;
-    if !side.contains(&width) || !side.contains(&height) {
-        return Err(format!("a size of {width} x {height} pixels is outside 1..={MAX_SIDE}"));
-    }
+    size(width, height)?;
     let place = -MAX_COORDINATE..=MAX_COORDINATE;
     if !place.contains(&x) || !place.contains(&y) {
         return Err(format!("the position ({x}, {y}) is too far from the canvas' origin"));
     }
     Ok(())
+}
+
+pub(crate) fn size(width: u32, height: u32) -> Verdict {
+    let side = 1..=MAX_SIDE;
+    if side.contains(&width) && side.contains(&height) {
+        Ok(())
+    } else {
+        Err(format!("a size of {width} x {height} pixels is outside 1..={MAX_SIDE}"))
+    }
 }
 
 pub(crate) fn opacity(value: f64) -> Verdict {
@@ -106,6 +131,7 @@ pub(crate) fn layer(layer: &Layer) -> Verdict {
     name(&layer.name)?;
     opacity(layer.opacity)?;
     depth(layer.depth)?;
+    mask(layer.mask.as_ref())?;
     layer.patches.iter().try_for_each(patch)
 }
 
@@ -176,7 +202,115 @@ pub(crate) fn frame(frame: &Frame) -> Verdict {
     rect(&frame.rect)
 }
 
-/// Every value of a whole document, and that what its patches show exists. For what a file brings in.
+pub(crate) fn mask(mask: Option<&Mask>) -> Verdict {
+    mask.map_or(Ok(()), |mask| rect(&mask.rect))
+}
+
+pub(crate) fn group(group: &Group) -> Verdict {
+    id(group.id.get())?;
+    name(&group.name)?;
+    opacity(group.opacity)?;
+    mask(group.mask.as_ref())
+}
+
+pub(crate) fn note(note: &Note) -> Verdict {
+    id(note.id.get())?;
+    bounded("a note", &note.text, MAX_TEXT_BYTES)?;
+    note.place.as_ref().map_or(Ok(()), rect)
+}
+
+pub(crate) fn model(model: &ModelRef) -> Verdict {
+    name(&model.name)?;
+    name(&model.family)
+}
+
+pub(crate) fn shot(shot: &Shot) -> Verdict {
+    id(shot.id.get())?;
+    name(&shot.name)?;
+    size(shot.width, shot.height)?;
+    rate(shot.rate)?;
+    shot_frames(shot.frames)?;
+    moves(&shot.moves)?;
+    keyframes(&shot.keyframes)?;
+    settings(&shot.settings)
+}
+
+pub(crate) fn rate(rate: FrameRate) -> Verdict {
+    let range = 1..=1_000_000;
+    if range.contains(&rate.numerator) && range.contains(&rate.denominator) {
+        Ok(())
+    } else {
+        Err(format!("{}/{} pictures per second are not possible", rate.numerator, rate.denominator))
+    }
+}
+
+pub(crate) fn shot_frames(frames: u32) -> Verdict {
+    if (1..=MAX_SHOT_FRAMES).contains(&frames) {
+        Ok(())
+    } else {
+        Err(format!("a shot of {frames} pictures is outside 1..={MAX_SHOT_FRAMES}"))
+    }
+}
+
+pub(crate) fn moves(moves: &[Move]) -> Verdict {
+    count("moves", moves.len(), MAX_MOVES)?;
+    moves.iter().try_for_each(|one| {
+        if one.to < one.from || one.to > MAX_SHOT_FRAMES {
+            return Err(format!("a move cannot last from picture {} to {}", one.from, one.to));
+        }
+        finite(one.start)?;
+        finite(one.end)?;
+        easing(one.easing)?;
+        settings(&one.settings)
+    })
+}
+
+pub(crate) fn keyframes(keyframes: &[Keyframe]) -> Verdict {
+    count("keyframes", keyframes.len(), MAX_KEYFRAMES)?;
+    keyframes.iter().try_for_each(|one| {
+        meta_key(&one.channel)?;
+        if one.frame > MAX_SHOT_FRAMES {
+            return Err(format!("a keyframe at picture {} is outside 0..={MAX_SHOT_FRAMES}", one.frame));
+        }
+        finite(one.value)?;
+        easing(one.easing)
+    })
+}
+
+fn easing(easing: Easing) -> Verdict {
+    let Easing::CubicBezier(handles) = easing else { return Ok(()) };
+    handles.into_iter().try_for_each(finite)?;
+    let [x1, _, x2, _] = handles;
+    if (0.0..=1.0).contains(&x1) && (0.0..=1.0).contains(&x2) {
+        Ok(())
+    } else {
+        Err(format!("the times {x1} and {x2} of an easing are outside 0..=1"))
+    }
+}
+
+fn settings(settings: &BTreeMap<String, Value>) -> Verdict {
+    settings.iter().try_for_each(|(key, value)| {
+        meta_key(key)?;
+        // An edit that sets a setting to null removes it: were null kept elsewhere, there would be two ways to lack it.
+        if value.is_null() { Err(format!("the setting {key} is null")) } else { json(value) }
+    })
+}
+
+fn finite(value: f64) -> Verdict {
+    if value.is_finite() { Ok(()) } else { Err(format!("{value} is not a finite number")) }
+}
+
+fn count(what: &str, found: usize, most: usize) -> Verdict {
+    if found > most { Err(format!("{found} {what}; at most {most} are allowed")) } else { Ok(()) }
+}
+
+pub(crate) fn sequence(sequence: &Sequence) -> Verdict {
+    id(sequence.id.get())?;
+    name(&sequence.name)?;
+    count("shots in a sequence", sequence.shots.len(), MAX_SEQUENCE_SHOTS)
+}
+
+/// Every value of a whole document, and that all that it refers to exists. For what a file brings in.
 pub(crate) fn document(document: &Document) -> Verdict {
     document.layers.iter().try_for_each(layer)?;
     document.generations.values().try_for_each(generation)?;
@@ -185,11 +319,48 @@ pub(crate) fn document(document: &Document) -> Verdict {
         meta_key(key)?;
         json(value)?;
     }
+    document.groups.values().try_for_each(group)?;
+    document.shots.iter().try_for_each(shot)?;
+    document.sequences.iter().try_for_each(sequence)?;
+    document.notes.values().try_for_each(note)?;
+    document.models.values().try_for_each(model)?;
+    references(document)
+}
+
+fn references(document: &Document) -> Verdict {
     for patch in document.patches() {
         if let PatchContent::Generation(shown) = &patch.content
             && !document.generations.contains_key(shown)
         {
             return Err(format!("patch {} shows generation {shown}, which does not exist", patch.id));
+        }
+    }
+    for layer in &document.layers {
+        if let Some(group) = layer.group.filter(|id| !document.groups.contains_key(id)) {
+            return Err(format!("layer {} is in group {group}, which does not exist", layer.id));
+        }
+    }
+    for group in document.groups.values() {
+        if let Some(parent) = group.parent.filter(|id| !document.groups.contains_key(id)) {
+            return Err(format!("group {} is in group {parent}, which does not exist", group.id));
+        }
+        // Also where groups hold each other in a ring, of which there may be fewer than the limit.
+        let mut around = document.groups_around(group.parent).take(MAX_GROUP_NESTING);
+        if around.any(|other| other.id == group.id) {
+            return Err(format!("group {} holds itself", group.id));
+        }
+        if document.groups_around(Some(group.id)).nth(MAX_GROUP_NESTING).is_some() {
+            return Err(format!("groups nest deeper than {MAX_GROUP_NESTING} levels"));
+        }
+    }
+    let frames: BTreeSet<_> = document.frames.iter().map(|frame| frame.id).collect();
+    if let Some(shot) = document.shots.iter().find(|shot| !frames.contains(&shot.frame)) {
+        return Err(format!("shot {} starts from frame {}, which does not exist", shot.id, shot.frame));
+    }
+    let shots: BTreeSet<_> = document.shots.iter().map(|shot| shot.id).collect();
+    for sequence in &document.sequences {
+        if let Some(shot) = sequence.shots.iter().find(|shot| !shots.contains(shot)) {
+            return Err(format!("sequence {} shows shot {shot}, which does not exist", sequence.id));
         }
     }
     Ok(())

@@ -98,11 +98,7 @@ pub(crate) fn open_readable(path: &Path) -> Result<Connection, Error> {
     let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     let version = identify(&connection, path)?;
     schema::verify(&connection, version)?;
-    if version < SCHEMA_VERSION {
-        return Err(Error::ReadOnly {
-            why: "it is from an older Outframe, and must be opened for writing once to be brought up to date".into(),
-        });
-    }
+    schema::view(&connection, version)?;
     Ok(connection)
 }
 

@@ -12,7 +12,10 @@ pub const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
 
 /// The statements that lead from version n to n + 1. Entries are never changed once released: a new project runs them
 /// all, so that new and migrated files are the same.
-const MIGRATIONS: &[&str] = &[include_str!("schema_v1.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema_v1.sql"), include_str!("schema_v2.sql")];
+
+/// The statements that let a file of version n be read as one of [`SCHEMA_VERSION`] without changing it, from n = 1 on.
+const VIEWS: [&str; MIGRATIONS.len() - 1] = [include_str!("view_v1.sql")];
 
 /// Brings the tables from the file's version to [`SCHEMA_VERSION`], all or nothing.
 pub(crate) fn migrate(connection: &mut Connection, from: i64) -> Result<(), Error> {
@@ -27,6 +30,15 @@ pub(crate) fn migrate(connection: &mut Connection, from: i64) -> Result<(), Erro
     transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     transaction.commit()?;
     Ok(())
+}
+
+/// Makes a file of an older version, opened for reading, look like one of [`SCHEMA_VERSION`] to this connection.
+pub(crate) fn view(connection: &Connection, version: i64) -> Result<(), Error> {
+    let index = usize::try_from(version - 1).ok();
+    match index.and_then(|index| VIEWS.get(index)) {
+        Some(statements) => Ok(connection.execute_batch(statements)?),
+        None => Ok(()),
+    }
 }
 
 /// Refuses a file whose tables are not exactly those of `version`: with triggers, views or altered constraints of

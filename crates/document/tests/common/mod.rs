@@ -3,8 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "only tests use this")]
 
 use outframe_document::{
-    BlendMode, Canvas, Color, Context, Edit, Frame, Generation, GenerationKind, GenerationRequest, Layer, LayerChange,
-    Origin, Patch, PatchChange, PatchContent, PatchImage, Project, Provenance, Rect, Step, Take,
+    BlendMode, BlobId, Canvas, Color, Context, Easing, Edit, Frame, FrameRate, Generation, GenerationKind,
+    GenerationRequest, Group, GroupChange, Keyframe, Layer, LayerChange, Mask, ModelRef, Move, MoveKind, Note, Origin,
+    Patch, PatchChange, PatchContent, PatchImage, Project, Provenance, Rect, Sequence, Shot, ShotChange, Step, Take,
 };
 use serde_json::json;
 
@@ -60,8 +61,11 @@ pub(crate) fn random_step(project: &mut Project, random: &mut Random, size: Blob
     let patches: Vec<_> = project.document().patches().map(|patch| patch.id).collect();
     let generations: Vec<_> = project.document().generations.keys().copied().collect();
     let frames: Vec<_> = project.document().frames.iter().map(|frame| frame.id).collect();
-    let choice = random.below(20);
+    let choice = random.below(28);
     let edits = match choice {
+        20..=22 => random_group_edit(project, random, size),
+        23..=25 => random_film_edit(project, random),
+        26 | 27 => Some(vec![random_note_edit(project, random)]),
         2 => layers
             .first()
             .and_then(|_| random.pick(&layers))
@@ -125,7 +129,7 @@ pub(crate) fn random_step(project: &mut Project, random: &mut Random, size: Blob
             edits
         }),
         17 => random.pick(&frames).map(|frame| match random.below(3) {
-            0 => vec![Edit::RemoveFrame { frame }],
+            0 if project.document().shots.iter().all(|shot| shot.frame != frame) => vec![Edit::RemoveFrame { frame }],
             1 => vec![Edit::MoveFrame { frame, index: random.below(frames.len()) }],
             _ => vec![Edit::SetFrame { frame: Frame { id: frame, name: "wide".into(), rect: random.rect() } }],
         }),
@@ -144,6 +148,165 @@ pub(crate) fn random_step(project: &mut Project, random: &mut Random, size: Blob
         vec![Edit::AddLayer { index: random.below(layers.len() + 1), layer: Box::new(layer) }]
     });
     Step::new(format!("edit {choice}"), edits)
+}
+
+fn random_mask(project: &mut Project, random: &mut Random) -> Option<Mask> {
+    (random.below(3) > 0).then(|| Mask {
+        image: project.put_blob(&random.bytes(200), "image/png").unwrap(),
+        rect: random.rect(),
+        outside: random.below(2) == 0,
+        enabled: random.below(2) == 0,
+    })
+}
+
+fn random_group_edit(project: &mut Project, random: &mut Random, _size: BlobSize) -> Option<Vec<Edit>> {
+    let groups: Vec<_> = project.document().groups.keys().copied().collect();
+    let layers: Vec<_> = project.document().layers.iter().map(|layer| layer.id).collect();
+    let Some(group) = random.pick(&groups).filter(|_| random.below(4) > 0) else {
+        let mut group = Group::new(project.next_group_id(), "group");
+        group.mask = random_mask(project, random);
+        let into = random.pick(&layers).map(|layer| {
+            let change = LayerChange::Group(Some(group.id));
+            Edit::SetLayer { layer, change }
+        });
+        return Some(std::iter::once(Edit::AddGroup { group: Box::new(group) }).chain(into).collect());
+    };
+    let change = match random.below(9) {
+        0 => GroupChange::Name(format!("Group {}", random.below(9))),
+        1 => GroupChange::Visible(random.below(2) == 0),
+        2 => GroupChange::Locked(random.below(2) == 0),
+        3 => GroupChange::Opacity(random.unit()),
+        4 => GroupChange::Blend(BlendMode::ALL[random.below(BlendMode::ALL.len())]),
+        5 => GroupChange::Mask(random_mask(project, random)),
+        6 => {
+            // Only outwards, so that no group comes to hold itself.
+            let parent = random.pick(&groups).filter(|parent| *parent < group);
+            GroupChange::Parent(parent)
+        }
+        7 => {
+            let layer = random.pick(&layers)?;
+            let change = match random.below(3) {
+                0 => LayerChange::Mask(random_mask(project, random)),
+                1 => LayerChange::Group(None),
+                _ => LayerChange::Group(Some(group)),
+            };
+            return Some(vec![Edit::SetLayer { layer, change }]);
+        }
+        _ => {
+            // First whatever is in it.
+            let document = project.document();
+            let layers = document.layers.iter().filter(|layer| layer.group == Some(group));
+            let mut edits: Vec<_> =
+                layers.map(|layer| Edit::SetLayer { layer: layer.id, change: LayerChange::Group(None) }).collect();
+            let inner = document.groups.values().filter(|inner| inner.parent == Some(group));
+            edits.extend(inner.map(|inner| Edit::SetGroup { group: inner.id, change: GroupChange::Parent(None) }));
+            edits.push(Edit::RemoveGroup { group });
+            return Some(edits);
+        }
+    };
+    Some(vec![Edit::SetGroup { group, change }])
+}
+
+fn random_easing(random: &mut Random) -> Easing {
+    let curve = Easing::CubicBezier([random.unit(), random.unit() * 3.0 - 1.0, random.unit(), random.unit()]);
+    random.pick(&[Easing::Linear, Easing::In, Easing::Out, Easing::InOut, Easing::Hold, curve]).unwrap()
+}
+
+fn random_shot_change(random: &mut Random) -> ShotChange {
+    match random.below(7) {
+        0 => ShotChange::Name(format!("Shot {}", random.below(9))),
+        1 => ShotChange::Size(1 + random.below(4096) as u32, 1 + random.below(4096) as u32),
+        2 => ShotChange::Rate(FrameRate { numerator: 24_000, denominator: 1001 }),
+        3 => ShotChange::Frames(1 + random.below(10_000) as u32),
+        4 => ShotChange::Moves(
+            (0..random.below(4))
+                .map(|at| Move {
+                    kind: random.pick(&[MoveKind::Pan, MoveKind::DollyZoom, MoveKind::Orbit]).unwrap(),
+                    from: at as u32,
+                    to: at as u32 + 48,
+                    start: random.unit() - 0.5,
+                    end: random.unit() * 90.0,
+                    easing: random_easing(random),
+                    settings: [("seed".to_owned(), json!(random.next()))].into(),
+                })
+                .collect(),
+        ),
+        5 => ShotChange::Keyframes(
+            (0..random.below(30))
+                .map(|at| Keyframe {
+                    channel: "yaw".into(),
+                    frame: at as u32 * 10,
+                    value: random.unit() * 1e-9,
+                    easing: random_easing(random),
+                })
+                .collect(),
+        ),
+        _ => ShotChange::Setting("blur".into(), random.pick(&[None, Some(0.5)]).unwrap().map(|blur: f64| json!(blur))),
+    }
+}
+
+fn random_film_edit(project: &mut Project, random: &mut Random) -> Option<Vec<Edit>> {
+    let document = project.document();
+    let frames: Vec<_> = document.frames.iter().map(|frame| frame.id).collect();
+    let shots: Vec<_> = document.shots.iter().map(|shot| shot.id).collect();
+    let sequences: Vec<_> = document.sequences.iter().map(|sequence| sequence.id).collect();
+    let some_shots = |random: &mut Random| {
+        let count = if shots.is_empty() { 0 } else { random.below(5) };
+        (0..count).map(|_| shots[random.below(shots.len())]).collect()
+    };
+    let edit = match random.below(9) {
+        0 | 1 => {
+            let frame = random.pick(&frames)?;
+            let shot = Shot::new(project.next_shot_id(), "shot", frame);
+            Edit::AddShot { index: random.below(shots.len() + 1), shot: Box::new(shot) }
+        }
+        2 => {
+            let shot = random.pick(&shots)?;
+            if document.sequences.iter().any(|sequence| sequence.shots.contains(&shot)) {
+                return None;
+            }
+            Edit::RemoveShot { shot }
+        }
+        3 => Edit::MoveShot { shot: random.pick(&shots)?, index: random.below(shots.len()) },
+        4 => {
+            let change = match random.pick(&frames).filter(|_| random.below(5) == 0) {
+                Some(frame) => ShotChange::Frame(frame),
+                None => random_shot_change(random),
+            };
+            Edit::SetShot { shot: random.pick(&shots)?, change }
+        }
+        5 => {
+            let index = random.below(sequences.len() + 1);
+            let shots = some_shots(random);
+            Edit::AddSequence {
+                index,
+                sequence: Sequence { id: project.next_sequence_id(), name: "film".into(), shots },
+            }
+        }
+        6 => Edit::RemoveSequence { sequence: random.pick(&sequences)? },
+        7 => Edit::MoveSequence { sequence: random.pick(&sequences)?, index: random.below(sequences.len()) },
+        _ => {
+            let (id, shots) = (random.pick(&sequences)?, some_shots(random));
+            Edit::SetSequence { sequence: Sequence { id, name: "cut".into(), shots } }
+        }
+    };
+    Some(vec![edit])
+}
+
+fn random_note_edit(project: &mut Project, random: &mut Random) -> Edit {
+    let notes: Vec<_> = project.document().notes.keys().copied().collect();
+    let text = format!("note {}", random.next());
+    let place = (random.below(2) == 0).then(|| random.rect());
+    match (random.below(4), random.pick(&notes)) {
+        (0, _) => {
+            let hash = BlobId::of(&[random.below(4) as u8]);
+            let model = ModelRef { name: "model".into(), family: "sdxl".into() };
+            Edit::SetModel { hash, model: (random.below(3) > 0).then_some(model) }
+        }
+        (1, Some(note)) => Edit::RemoveNote { note },
+        (2, Some(id)) => Edit::SetNote { note: Note { id, text, place } },
+        _ => Edit::AddNote { note: Note { id: project.next_note_id(), text, place } },
+    }
 }
 
 trait IntoChange {
