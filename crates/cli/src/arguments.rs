@@ -204,8 +204,7 @@ pub(crate) struct Export {
 }
 
 fn parse_size(text: &str) -> Result<(u32, u32), String> {
-    let (width, height) =
-        text.split_once(['x', 'X', '×']).ok_or("write it as WIDTHxHEIGHT, for instance 384x256")?;
+    let (width, height) = text.split_once(['x', 'X', '×']).ok_or("write it as WIDTHxHEIGHT, for instance 384x256")?;
     let side = |text: &str| text.trim().parse().map_err(|_| format!("“{text}” is no number of pixels"));
     Ok((side(width)?, side(height)?))
 }
@@ -224,7 +223,8 @@ fn parse_point(text: &str) -> Result<(i64, i64), String> {
 
 fn parse_rect(text: &str) -> Result<Rect, String> {
     let [x, y, width, height] = numbers::<4>(text)?;
-    let side = |value: i64| u32::try_from(value).ok().filter(|side| *side > 0).ok_or("width and height must be above 0");
+    let side =
+        |value: i64| u32::try_from(value).ok().filter(|side| *side > 0).ok_or("width and height must be above 0");
     Ok(Rect::new(x, y, side(width)?, side(height)?))
 }
 

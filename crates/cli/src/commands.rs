@@ -13,7 +13,7 @@ use outframe_studio::{
 use crate::{
     arguments::{self, Arguments, Command, ModelsCommand},
     progress::Progress,
-    report::{self, Extended, Exported, Generated, GeneratedTake, Info, Model, Moved},
+    report::{self, Exported, Extended, Generated, GeneratedTake, Info, Model, Moved},
 };
 
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
@@ -36,9 +36,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 /// Runs a use-case on a runtime of its own; Ctrl-C cancels it cleanly.
-fn on_runtime<T>(
-    work: impl AsyncFnOnce(&CancellationToken) -> anyhow::Result<T>,
-) -> anyhow::Result<T> {
+fn on_runtime<T>(work: impl AsyncFnOnce(&CancellationToken) -> anyhow::Result<T>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -194,11 +192,8 @@ fn step(
 ) -> anyhow::Result<()> {
     let mut project = Project::open(file)?;
     let step = go(&mut project)?;
-    let moved = Moved {
-        step,
-        can_undo: project.can_undo().map(Into::into),
-        can_redo: project.can_redo().map(Into::into),
-    };
+    let moved =
+        Moved { step, can_undo: project.can_undo().map(Into::into), can_redo: project.can_redo().map(Into::into) };
     project.close()?;
     report::print(json, &moved, |moved| match &moved.step {
         Some(step) => format!("{done}: {step}"),

@@ -8,7 +8,11 @@ use serde::Serialize;
 
 /// Prints a result: as JSON, or the sentences.
 pub(crate) fn print<T: Serialize>(json: bool, value: &T, sentences: impl FnOnce(&T) -> String) -> anyhow::Result<()> {
-    if json { println!("{}", serde_json::to_string_pretty(value)?) } else { println!("{}", sentences(value).trim_end()) }
+    if json {
+        println!("{}", serde_json::to_string_pretty(value)?)
+    } else {
+        println!("{}", sentences(value).trim_end())
+    }
     Ok(())
 }
 

@@ -204,7 +204,10 @@ mod tests {
         let mut bytes = bytes_of(&Frame::with("x".to_owned(), vec![vec![1]]));
         let at = bytes.len() - 9;
         bytes[at..at + 8].copy_from_slice(&u64::MAX.to_le_bytes());
-        assert!(matches!(read::<String>(&mut bytes.as_slice()), Err(FrameError::TooLarge { what: "an attachment", .. })));
+        assert!(matches!(
+            read::<String>(&mut bytes.as_slice()),
+            Err(FrameError::TooLarge { what: "an attachment", .. })
+        ));
         assert!(matches!(read::<String>(&mut &b"GET / HTTP/1.1\r\n"[..]), Err(FrameError::Magic(_))));
     }
 }

@@ -147,17 +147,23 @@ impl Reader {
                 self.shared.cancelled().insert(*id);
                 return Ok(ControlFlow::Continue(()));
             }
-            Request::Status { id } => Event::Status {
-                id: *id,
-                memory: memory(),
-                busy: self.shared.running.load(Ordering::Relaxed) != IDLE,
-            },
+            Request::Status { id } => {
+                Event::Status { id: *id, memory: memory(), busy: self.shared.running.load(Ordering::Relaxed) != IDLE }
+            }
             Request::Shutdown => return Ok(ControlFlow::Break(())),
             Request::Inspect { .. } | Request::Load { .. } | Request::Generate { .. } | Request::Fill { .. } => {
-                return Ok(if self.jobs.send(request).is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) });
+                return Ok(if self.jobs.send(request).is_ok() {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                });
             }
         };
-        Ok(if self.events.send(Frame::new(answer)).is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        Ok(if self.events.send(Frame::new(answer)).is_ok() {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        })
     }
 }
 
@@ -308,8 +314,7 @@ fn generate(
     observe: Observe<'_>,
 ) -> Result<diffusion::Output, WireError> {
     let take = job.sampling.take;
-    let request =
-        diffusion::Generate { sampling: sampling(job.sampling), width: job.width, height: job.height, take };
+    let request = diffusion::Generate { sampling: sampling(job.sampling), width: job.width, height: job.height, take };
     pipeline.generate(&request, observe).map_err(|error| wire(&error))
 }
 

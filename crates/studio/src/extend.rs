@@ -1,9 +1,7 @@
 //! Extending the picture past its frame.
 
 use image::{DynamicImage, RgbaImage, imageops};
-use outframe_document::{
-    BlobId, Context, Edit, Frame, GenerationKind, Patch, PatchContent, Project, Rect, Step,
-};
+use outframe_document::{BlobId, Context, Edit, Frame, GenerationKind, Patch, PatchContent, Project, Rect, Step};
 use outframe_engine::FillJob;
 use tokio_util::sync::CancellationToken;
 
@@ -121,12 +119,8 @@ impl Studio {
                     let hash = BlobId::of(scene.as_raw());
                     context = Some(Context { rect: window.context, hash: Some(hash) });
                 }
-                let mut job = FillJob {
-                    sampling: sampling.clone(),
-                    width: window.width,
-                    height: window.height,
-                    strength,
-                };
+                let mut job =
+                    FillJob { sampling: sampling.clone(), width: window.width, height: window.height, strength };
                 job.sampling.seed = seed;
                 let (painted, took) = self.fill(&scene, window, job, (index, count), events, cancel).await?;
                 if let Some(strip) = strips.last_mut() {
@@ -215,12 +209,8 @@ fn paste(strip: &mut Painted, painted: &RgbaImage, window: Window) {
 }
 
 fn sides(request: &ExtendRequest) -> Result<Vec<(Side, u32)>, StudioError> {
-    let all = [
-        (Side::Left, request.left),
-        (Side::Right, request.right),
-        (Side::Up, request.up),
-        (Side::Down, request.down),
-    ];
+    let all =
+        [(Side::Left, request.left), (Side::Right, request.right), (Side::Up, request.up), (Side::Down, request.down)];
     let sides: Vec<_> = all.into_iter().filter(|(_, amount)| *amount > 0).collect();
     if sides.is_empty() {
         return Err(StudioError::InvalidRequest(

@@ -114,10 +114,7 @@ impl Studio {
     ) -> Result<Painting, StudioError> {
         request.settings.check(&request.prompt)?;
         if !(1..=MAX_TAKES).contains(&request.takes) {
-            return Err(StudioError::InvalidRequest(format!(
-                "{} takes: choose 1 to {MAX_TAKES}.",
-                request.takes
-            )));
+            return Err(StudioError::InvalidRequest(format!("{} takes: choose 1 to {MAX_TAKES}.", request.takes)));
         }
         if let Some((width, height)) = request.size {
             check_size(width, height)?;
@@ -236,11 +233,8 @@ impl Painting {
         let (x, y) = frame.as_ref().map_or((0, 0), |frame| (frame.rect.x, frame.rect.y));
         let rect = Rect::new(x, y, size.0, size.1);
         let name = layer_name(&self.provenance.request.prompt);
-        let takes = self
-            .takes
-            .into_iter()
-            .map(|take| (DynamicImage::ImageRgb8(take.image), take.seed, take.seconds))
-            .collect();
+        let takes =
+            self.takes.into_iter().map(|take| (DynamicImage::ImageRgb8(take.image), take.seed, take.seconds)).collect();
         let (generation, add_generation) = generation_edit(project, rect, takes, self.provenance)?;
         let mut layer = Layer::new(project.next_layer_id(), name);
         layer.patches.push(Patch::new(project.next_patch_id(), rect, PatchContent::Generation(generation)));

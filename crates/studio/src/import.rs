@@ -49,9 +49,8 @@ pub fn decode_picture(path: &Path) -> Result<(DynamicImage, &'static str, Vec<u8
     }
     let bytes = fs::read(path).map_err(StudioError::io("read", path))?;
     let hash = BlobId::of(&bytes);
-    let mut reader = ImageReader::new(Cursor::new(&bytes))
-        .with_guessed_format()
-        .map_err(|error| broken(error.to_string()))?;
+    let mut reader =
+        ImageReader::new(Cursor::new(&bytes)).with_guessed_format().map_err(|error| broken(error.to_string()))?;
     let format = reader.format().ok_or_else(|| {
         broken("it is none of the formats that Outframe reads (PNG, JPEG, WebP, TIFF, BMP, GIF)".into())
     })?;
@@ -64,7 +63,10 @@ pub fn decode_picture(path: &Path) -> Result<(DynamicImage, &'static str, Vec<u8
     let eight_bits = DynamicImage::ImageRgba8(picture.to_rgba8());
     // Stored pictures are read again as 8-bit sRGB; a file that needs no turning and has 8 bits says the same as it is.
     let as_is = orientation == image::metadata::Orientation::NoTransforms
-        && matches!(picture.color(), image::ColorType::L8 | image::ColorType::La8 | image::ColorType::Rgb8 | image::ColorType::Rgba8);
+        && matches!(
+            picture.color(),
+            image::ColorType::L8 | image::ColorType::La8 | image::ColorType::Rgb8 | image::ColorType::Rgba8
+        );
     let (media_type, bytes) = if as_is { (media_type(format), bytes) } else { (PNG, encode_png(&eight_bits)?) };
     Ok((eight_bits, media_type, bytes, hash))
 }
@@ -84,11 +86,7 @@ pub fn import_pictures(
     result
 }
 
-fn try_import(
-    project: &mut Project,
-    paths: &[&Path],
-    at: Option<(i64, i64)>,
-) -> Result<Vec<Imported>, StudioError> {
+fn try_import(project: &mut Project, paths: &[&Path], at: Option<(i64, i64)>) -> Result<Vec<Imported>, StudioError> {
     let frame = project.document().frames.first().map(|frame| frame.rect);
     let (x, y) = at.unwrap_or_else(|| frame.map_or((0, 0), |rect| (rect.x, rect.y)));
     let mut edits = Vec::new();
@@ -114,7 +112,8 @@ fn try_import(
     if frame.is_none() {
         edits.push(first_frame(project, first.rect));
     }
-    let name = if paths.len() == 1 { format!("Import {}", first.layer) } else { format!("Import {} pictures", paths.len()) };
+    let name =
+        if paths.len() == 1 { format!("Import {}", first.layer) } else { format!("Import {} pictures", paths.len()) };
     project.apply(Step::new(name, edits))?;
     Ok(imported)
 }

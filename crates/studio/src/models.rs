@@ -31,18 +31,22 @@ impl Models {
     /// The usual folders: those of `OUTFRAME_MODELS` (separated as in `PATH`), the user's own, the installed one and,
     /// when run from a checkout, its `models` folder.
     pub fn discover() -> Self {
-        let mut roots: Vec<PathBuf> =
-            env::var_os("OUTFRAME_MODELS").iter().flat_map(env::split_paths).collect();
+        let mut roots: Vec<PathBuf> = env::var_os("OUTFRAME_MODELS").iter().flat_map(env::split_paths).collect();
         if let Some(folders) = directories::ProjectDirs::from("", "", "outframe") {
             roots.push(folders.data_dir().join("models"));
         }
         if let Ok(own) = env::current_exe() {
             roots.extend(own.ancestors().skip(2).take(1).map(|prefix| prefix.join("share/outframe/models")));
-            roots.extend(own.ancestors().map(|folder| folder.join("models")).find(|folder| is_model(&folder.join(STARTER))));
+            roots.extend(
+                own.ancestors().map(|folder| folder.join("models")).find(|folder| is_model(&folder.join(STARTER))),
+            );
         }
         // `cargo run` and tests may keep their programs elsewhere.
         roots.extend(env::var_os("CARGO_MANIFEST_DIR").iter().flat_map(|folder| {
-            Path::new(folder).ancestors().map(|folder| folder.join("models")).find(|folder| is_model(&folder.join(STARTER)))
+            Path::new(folder)
+                .ancestors()
+                .map(|folder| folder.join("models"))
+                .find(|folder| is_model(&folder.join(STARTER)))
         }));
         roots.extend(env::current_dir().ok().map(|folder| folder.join("models")));
         Self { roots }

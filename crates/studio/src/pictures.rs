@@ -162,7 +162,10 @@ pub fn encode_png(image: &DynamicImage) -> Result<Vec<u8>, StudioError> {
     let mut bytes = Vec::new();
     let encoder = PngEncoder::new_with_quality(&mut bytes, CompressionType::Fast, FilterType::Adaptive);
     encoder.write_image(image.as_bytes(), image.width(), image.height(), image.color().into()).map_err(|error| {
-        StudioError::Picture { path: PathBuf::from("a new picture"), why: format!("it cannot be written as PNG: {error}") }
+        StudioError::Picture {
+            path: PathBuf::from("a new picture"),
+            why: format!("it cannot be written as PNG: {error}"),
+        }
     })?;
     Ok(bytes)
 }
@@ -174,7 +177,6 @@ pub(crate) const PNG: &str = "image/png";
 pub(crate) fn media_type(format: ImageFormat) -> &'static str {
     format.to_mime_type()
 }
-
 
 #[cfg(test)]
 mod tests {

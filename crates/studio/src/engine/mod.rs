@@ -239,10 +239,9 @@ impl Engine {
         let id = self.id();
         let request = match job {
             Job::Generate(job) => Frame::new(Request::Generate { id, job: job.clone() }),
-            Job::Fill { job, image, mask } => Frame::with(
-                Request::Fill { id, job: job.clone() },
-                vec![image.as_raw().clone(), mask.as_raw().clone()],
-            ),
+            Job::Fill { job, image, mask } => {
+                Frame::with(Request::Fill { id, job: job.clone() }, vec![image.as_raw().clone(), mask.as_raw().clone()])
+            }
         };
         let mut events = process.send(id, request).await?;
         let mut asked_to_stop = false;
@@ -273,8 +272,7 @@ impl Engine {
                 Event::Done { picture, seconds, warnings, .. } => {
                     let bytes = frame.attachments.pop().unwrap_or_default();
                     picture.check(&bytes, 3)?;
-                    let image =
-                        RgbImage::from_raw(picture.width, picture.height, bytes).ok_or(EngineError::Closed)?;
+                    let image = RgbImage::from_raw(picture.width, picture.height, bytes).ok_or(EngineError::Closed)?;
                     return Ok(JobOutput { image, seconds, warnings });
                 }
                 Event::Cancelled { .. } => return Err(EngineError::Cancelled),

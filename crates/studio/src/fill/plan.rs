@@ -109,12 +109,8 @@ pub fn plan_extension(known: Rect, side: Side, amount: u32, model: ModelSize) ->
     while painted < amount {
         let end = (painted + step).min(amount);
         for split in &splits {
-            let region = Strip {
-                from: i64::from(painted),
-                until: i64::from(end),
-                first: split.paint.0,
-                last: split.paint.1,
-            };
+            let region =
+                Strip { from: i64::from(painted), until: i64::from(end), first: split.paint.0, last: split.paint.1 };
             let context = Strip {
                 from: i64::from(end) - i64::from(along),
                 until: i64::from(end),
@@ -125,7 +121,12 @@ pub fn plan_extension(known: Rect, side: Side, amount: u32, model: ModelSize) ->
                 Side::Left | Side::Right => (native, split.model),
                 Side::Up | Side::Down => (split.model, native),
             };
-            windows.push(Window { context: context.place(known, side), region: region.place(known, side), width, height });
+            windows.push(Window {
+                context: context.place(known, side),
+                region: region.place(known, side),
+                width,
+                height,
+            });
         }
         painted = end;
     }
