@@ -284,7 +284,7 @@ fn exit_codes_tell_wrong_usage_from_failure() {
         &["export", "p.outframe"],
         &["export", "p.outframe", "--out", "x.png", "--rect", "0,0,0,5"],
     ] {
-        place.run(usage).fails(2, &["Usage"]);
+        place.run(usage).fails(2, &["--help"]);
     }
     for asked in [&["--help"][..], &["--version"], &["generate", "--help"], &["extend", "--help"]] {
         let told = place.run(asked).ok();
@@ -301,7 +301,7 @@ mod processes {
 
     use outframe_tests::{
         Outcome, Place, Running,
-        linux::{is_alive, kill, painting_worker, signal, signal_group},
+        linux::{is_alive, kill, painting_worker, signal, signal_group, starting_worker},
         wait_for,
     };
     use rustix::process::Signal;
@@ -349,25 +349,29 @@ mod processes {
     #[test]
     fn interrupting_a_generation_leaves_no_file() {
         let place = Place::new();
-        let mut command =
-            place.outframe(&["generate", "a lake", "--steps", LONG, "--project", "new.outframe", "--out", "new.png"]);
-        command.process_group(0);
-        let mut job = place.start(command);
-        painting_worker(&mut job, &[]);
-        signal_group(job.id(), Signal::INT);
-        job.wait().fails(130, &["Cancelled"]);
-        assert!(place.files().is_empty(), "{:?}", place.files());
+        // While the worker starts or loads its model, and in the middle of the job.
+        for early in [true, false] {
+            let mut command = place
+                .outframe(&["generate", "a lake", "--steps", LONG, "--project", "new.outframe", "--out", "new.png"]);
+            command.process_group(0);
+            let mut job = place.start(command);
+            let worker = if early { starting_worker(&mut job) } else { painting_worker(&mut job, &[]) };
+            signal_group(job.id(), Signal::INT);
+            job.wait().fails(130, &["Cancelled"]);
+            wait_for("the worker's end", || (!is_alive(worker)).then_some(()));
+            assert!(place.files().is_empty(), "{:?}", place.files());
+        }
     }
 
     #[test]
     fn a_killed_worker_is_replaced_and_the_result_is_the_same() {
         let undisturbed = Place::new();
         undisturbed.quick_project(PROJECT);
-        extend(&undisturbed, "60").wait().ok();
+        extend(&undisturbed, "24").wait().ok();
 
         let place = Place::new();
         place.quick_project(PROJECT);
-        let mut job = extend(&place, "60");
+        let mut job = extend(&place, "24");
         let worker = painting_worker(&mut job, &[]);
         kill(worker);
         let outcome = job.wait().ok();

@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use crate::{Running, wait_for};
 
 /// A worker that has written this much has told its greeting, what it loaded, and some steps with their previews.
-const SAID_WHILE_PAINTING: u64 = 8_000;
+const SAID_WHILE_PAINTING: u64 = 3_500;
 
 fn pid(id: u32) -> Pid {
     Pid::from_raw(i32::try_from(id).unwrap()).unwrap()
@@ -57,6 +57,18 @@ fn children(parent: u32) -> Vec<u32> {
 fn written(id: u32) -> Option<u64> {
     let io = fs::read_to_string(format!("/proc/{id}/io")).ok()?;
     io.lines().find_map(|line| line.strip_prefix("wchar: "))?.trim().parse().ok()
+}
+
+/// Waits until the program does something of its own at Ctrl-C and has started its worker.
+pub fn starting_worker(of: &mut Running) -> u32 {
+    let interrupt = 1_u64 << (Signal::INT.as_raw() - 1);
+    wait_for("the worker's start", || {
+        assert!(of.is_running(), "it ended before its worker was started: {}", of.stderr());
+        let status = fs::read_to_string(format!("/proc/{}/status", of.id())).ok()?;
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?;
+        let caught = u64::from_str_radix(caught.trim(), 16).ok()?;
+        children(of.id()).first().copied().filter(|_| caught & interrupt != 0)
+    })
 }
 
 /// Waits until a worker of this program, none of the `earlier` ones, is in the middle of its job, and gives its process id.

@@ -60,7 +60,12 @@ impl Process {
     /// Starts the worker and waits for its greeting.
     pub(super) async fn start(program: &Path) -> Result<Self, EngineError> {
         let failed = |what: String| EngineError::Start { what, said: String::new() };
-        let mut child = Command::new(program)
+        let mut command = Command::new(program);
+        // A group of its own: Ctrl-C in a terminal goes to the whole group, and it is this process that decides what becomes
+        // of the worker. When this process is gone, the worker notices by its closed input.
+        #[cfg(unix)]
+        command.process_group(0);
+        let mut child = command
             // Compute threads that wait for each other by spinning take the machine from everything else: on a busy one the
             // same picture took many times as long.
             .env("OMP_WAIT_POLICY", "PASSIVE")
