@@ -351,8 +351,16 @@ mod processes {
         let place = Place::new();
         // While the worker starts or loads its model, and in the middle of the job.
         for early in [true, false] {
-            let mut command = place
-                .outframe(&["generate", "a lake", "--steps", LONG, "--project", "new.outframe", "--out", "new.png"]);
+            let mut command = place.outframe(&[
+                "generate",
+                "a lake",
+                "--steps",
+                LONG,
+                "--project",
+                "new.outframe",
+                "--out",
+                "new.png",
+            ]);
             command.process_group(0);
             let mut job = place.start(command);
             let worker = if early { starting_worker(&mut job) } else { painting_worker(&mut job, &[]) };
