@@ -183,7 +183,7 @@ fn numbers_out_of_range() {
         (["--guidance", "NaN"], &["NaN"]),
         (["--left", "100000"], &["100000 pixels", "8192"]),
     ] {
-        refused(&place, &[&EXTEND[..], &option].concat(), words);
+        refused(&place, &[&["extend", PROJECT, "--right", "32"], &option[..]].concat(), words);
     }
     refused(&place, &["extend", PROJECT], &["on which side"]);
     refused(&place, &["extend", PROJECT, "--left", "0"], &["on which side"]);
@@ -254,8 +254,10 @@ fn a_project_that_is_not_there_or_empty() {
     }
     refused(&place, &["extend", "gone.outframe", "--up", "32"], &["gone.outframe does not exist"]);
     refused(&place, &["export", "gone.outframe", "--out", "x.png"], &["gone.outframe does not exist"]);
-    refused(&place, &["generate", "a lake", "--project", "no/such/folder.outframe"], &["no/such/folder.outframe"]);
-    refused(&place, &["generate", "a lake", "--out", "no/such/x.png"], &["no/such/x.png"]);
+    // Said before the work: so many steps would take minutes.
+    let long = ["generate", "a lake", "--steps", "1000", "--size", "1024x1024"];
+    refused(&place, &[&long[..], &["--project", "no/such/new.outframe"]].concat(), &["no/such/new.outframe"]);
+    refused(&place, &[&long[..], &["--out", "no/such/x.png"]].concat(), &["no/such/x.png"]);
     refused(&place, &["export", PROJECT, "--out", "no/such/x.png"], &["no/such/x.png"]);
     // Everything taken back: there is nothing to extend or to export, and that is said.
     place.run(&["undo", PROJECT]).ok();
@@ -400,9 +402,10 @@ mod disks {
         files.iter().map(|name| (*name).to_owned()).collect()
     }
 
-    fn commands(place: &Place) -> Vec<Vec<String>> {
+    /// Everything that writes there; pictures are generated as `how` says.
+    fn commands(place: &Place, how: &str) -> Vec<Vec<String>> {
         let picture = place.aside("quick.png").to_str().unwrap().to_owned();
-        let generate = "generate lake --steps 2 --size 256x256";
+        let generate = format!("generate lake {how}");
         [
             "extend disk/p.outframe --right 64 --prompt lake --steps 2".to_owned(),
             format!("import disk/p.outframe {picture}"),
@@ -422,7 +425,8 @@ mod disks {
         let Some((place, disk)) = small_disk() else { return };
         let before = (export(&place, &disk), info(&place, &disk));
         disk.make_read_only();
-        for command in commands(&place) {
+        // Said before the work: this picture would take hours.
+        for command in commands(&place, "--steps 1000 --size 2048x2048") {
             let arguments: Vec<&str> = command.iter().map(String::as_str).collect();
             let outcome = run(&place, &disk, &arguments).fails(1, &["disk/"]);
             let lower = outcome.stderr.to_lowercase();
@@ -438,7 +442,7 @@ mod disks {
     fn a_full_disk() {
         let Some((place, disk)) = small_disk() else { return };
         let before = (export(&place, &disk), info(&place, &disk));
-        for command in commands(&place) {
+        for command in commands(&place, "--steps 2 --size 256x256") {
             disk.fill();
             let arguments: Vec<&str> = command.iter().map(String::as_str).collect();
             let outcome = run(&place, &disk, &arguments).fails(1, &[]);
@@ -450,6 +454,17 @@ mod disks {
         }
         run(&place, &disk, &["extend", ON_DISK, "--right", "16", "--prompt", "lake", "--steps", "2"]).ok();
         assert_eq!(disk.files(), names(&["p.outframe"]));
+    }
+
+    #[test]
+    fn takes_reach_the_project_when_only_the_picture_file_has_no_room() {
+        let Some((place, disk)) = small_disk() else { return };
+        disk.fill();
+        let quick = ["generate", "lake", "--steps", "2", "--size", "128x128"];
+        let both = ["--out", "disk/x.png", "--project", "kept.outframe"];
+        run(&place, &disk, &[&quick[..], &both].concat()).fails(1, &["disk/x.png", "No space left"]);
+        assert_eq!(decode(&place.export("kept.outframe", None)).dimensions(), (128, 128));
+        assert_eq!(disk.files(), names(&["ballast", "p.outframe"]));
     }
 
     #[test]
@@ -469,7 +484,7 @@ mod disks {
             assert_eq!(disk.files(), names(&["p.outframe"]));
             assert!((export(&place, &disk), info(&place, &disk)) == before);
         }
-        let generate = ["generate", "lake", "--steps", "1", "--size", "768x768", "--project", "disk/new.outframe"];
+        let generate = ["generate", "lake", "--steps", "1", "--size", "640x640", "--project", "disk/new.outframe"];
         run(&place, &disk, &generate).fails(1, &["disk is full"]);
         assert_eq!(disk.files(), names(&["p.outframe"]));
         let large = place.path("large.outframe");

@@ -4,6 +4,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::missing_panics_doc,
+    clippy::return_self_not_must_use,
     reason = "these are the tests' own tools: what they cannot do fails the test that asked for it"
 )]
 
@@ -23,7 +24,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// After this, a program counts as hung. Nothing in the tests takes a tenth of it on an idle machine.
-const HANG: Duration = Duration::from_secs(240);
+const HANG: Duration = Duration::from_mins(4);
 
 /// A program of the workspace. The tests run what lies in the target folder, as it was built last.
 pub fn program(name: &str) -> PathBuf {

@@ -6,8 +6,8 @@ use anyhow::Context as _;
 use image::DynamicImage;
 use outframe_document::Project;
 use outframe_studio::{
-    CancellationToken, ExtendRequest, GenerateRequest, Models, Studio, StudioError, TakeImage, encode_png, engine::EngineOptions, export_png,
-    import_pictures, write_whole,
+    CancellationToken, ExtendRequest, GenerateRequest, Models, Studio, StudioError, TakeImage, encode_png,
+    engine::EngineOptions, export_png, import_pictures, write_whole,
 };
 
 use crate::{
