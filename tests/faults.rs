@@ -1,4 +1,5 @@
 //! Faults: each gets a clear error that names its cause, and loses nothing.
+#![allow(clippy::unwrap_used, reason = "also the helpers beside the tests fail the test when they cannot go on")]
 
 use std::{
     fs,

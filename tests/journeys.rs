@@ -1,6 +1,7 @@
 //! Journeys: what a person does with Outframe from beginning to end, with the real programs and the starter model.
 //!
 //! Few steps are asked for where the pictures need not be good.
+#![allow(clippy::unwrap_used, reason = "also the helpers beside the tests fail the test when they cannot go on")]
 
 use std::{collections::BTreeSet, fs};
 
