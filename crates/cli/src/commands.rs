@@ -135,10 +135,10 @@ fn writable(out: &Path) -> anyhow::Result<()> {
     if out.is_dir() {
         anyhow::bail!("{} is a folder. Give the name of a file.", out.display());
     }
-    write_whole(&folder.join(format!(".outframe-probe-{}", std::process::id())), b"")
-        .and_then(|()| {
-            let _ = std::fs::remove_file(folder.join(format!(".outframe-probe-{}", std::process::id())));
-            Ok(())
+    let probe = folder.join(format!(".outframe-probe-{}", std::process::id()));
+    write_whole(&probe, b"")
+        .map(|()| {
+            let _ = std::fs::remove_file(&probe);
         })
         .with_context(|| {
             format!("{} cannot be written. Choose a folder that exists and where you may write", out.display())
@@ -180,7 +180,7 @@ fn import(options: &arguments::Import, json: bool) -> anyhow::Result<()> {
         }
     })?;
     let layers: Vec<report::ImportedLayer> = imported.into_iter().map(Into::into).collect();
-    report::print(json, &layers, report::imported)
+    report::print(json, layers.as_slice(), report::imported)
 }
 
 fn step(
@@ -215,5 +215,5 @@ fn list_models(json: bool) -> anyhow::Result<()> {
         studio.engine().shutdown().await;
         Ok(models)
     })?;
-    report::print(json, &models, report::models)
+    report::print(json, models.as_slice(), report::models)
 }

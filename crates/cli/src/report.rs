@@ -7,12 +7,13 @@ use outframe_studio::{Extension, Imported, ModelEntry, ModelInfo};
 use serde::Serialize;
 
 /// Prints a result: as JSON, or the sentences.
-pub(crate) fn print<T: Serialize>(json: bool, value: &T, sentences: impl FnOnce(&T) -> String) -> anyhow::Result<()> {
-    if json {
-        println!("{}", serde_json::to_string_pretty(value)?)
-    } else {
-        println!("{}", sentences(value).trim_end())
-    }
+pub(crate) fn print<T: Serialize + ?Sized>(
+    json: bool,
+    value: &T,
+    sentences: impl FnOnce(&T) -> String,
+) -> anyhow::Result<()> {
+    let text = if json { serde_json::to_string_pretty(value)? } else { sentences(value).trim_end().to_owned() };
+    println!("{text}");
     Ok(())
 }
 
@@ -94,7 +95,7 @@ impl From<Imported> for ImportedLayer {
     }
 }
 
-pub(crate) fn imported(layers: &Vec<ImportedLayer>) -> String {
+pub(crate) fn imported(layers: &[ImportedLayer]) -> String {
     layers
         .iter()
         .map(|ImportedLayer { layer, rect }| {
@@ -244,7 +245,7 @@ pub(crate) struct Model {
     pub(crate) problem: Option<String>,
 }
 
-pub(crate) fn models(models: &Vec<Model>) -> String {
+pub(crate) fn models(models: &[Model]) -> String {
     if models.is_empty() {
         return "No model is installed. Set OUTFRAME_MODELS to a folder that holds model folders.".into();
     }

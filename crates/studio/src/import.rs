@@ -91,8 +91,8 @@ fn try_import(project: &mut Project, paths: &[&Path], at: Option<(i64, i64)>) ->
     let (x, y) = at.unwrap_or_else(|| frame.map_or((0, 0), |rect| (rect.x, rect.y)));
     let mut edits = Vec::new();
     let mut imported = Vec::new();
-    let mut index = project.document().layers.len();
-    for path in paths {
+    let above = project.document().layers.len();
+    for (index, path) in (above..).zip(paths) {
         let (picture, media_type, bytes, hash) = decode_picture(path)?;
         let image = project.put_blob(&bytes, media_type)?;
         let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -103,7 +103,6 @@ fn try_import(project: &mut Project, paths: &[&Path], at: Option<(i64, i64)>) ->
         let mut layer = Layer::new(project.next_layer_id(), name.clone());
         layer.patches.push(Patch::new(project.next_patch_id(), rect, content));
         edits.push(Edit::AddLayer { index, layer: Box::new(layer) });
-        index += 1;
         imported.push(Imported { layer: name, rect });
     }
     let Some(first) = imported.first() else {
@@ -123,9 +122,9 @@ fn try_import(project: &mut Project, paths: &[&Path], at: Option<(i64, i64)>) ->
 /// The file appears whole or not at all: it is written beside its place and renamed.
 pub fn export_png(project: &Project, out: &Path, rect: Option<Rect>) -> Result<Rect, StudioError> {
     let document = project.document();
-    let rect = match rect.or_else(|| document.frames.first().map(|frame| frame.rect)).or_else(|| document.bounds()) {
-        Some(rect) => rect,
-        None => return Err(StudioError::NoPicture),
+    let frame = || document.frames.first().map(|frame| frame.rect);
+    let Some(rect) = rect.or_else(frame).or_else(|| document.bounds()) else {
+        return Err(StudioError::NoPicture);
     };
     if rect.is_empty() || rect.width > MAX_IMPORT_SIDE || rect.height > MAX_IMPORT_SIDE {
         return Err(StudioError::InvalidRequest(format!(
