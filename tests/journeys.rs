@@ -172,7 +172,7 @@ fn pictures_are_imported_upright_and_where_they_shall_lie() {
     let told = place.json(&["import", project, "upright.jpg"]);
     assert_eq!(told[0]["rect"], rect(0, 0, 64, 48), "{told}");
     let told = place.json(&["import", project, "turned.jpg", "--at", "100,-20"]);
-    assert_eq!((&told[0]["layer"], &told[0]["rect"]), (&json!("turned"), &rect(100, -20, 48, 64)));
+    assert_eq!((&told[0]["layers"], &told[0]["rect"]), (&json!(["turned"]), &rect(100, -20, 48, 64)));
     let info = place.json(&["info", project]);
     assert_eq!(info["frames"][0]["rect"], rect(0, 0, 64, 48), "the first picture made the frame");
     assert_eq!(info["bounds"], rect(0, -20, 148, 68));

@@ -43,15 +43,17 @@ pub(crate) enum Command {
   outframe extend sea.outframe --right 128
   outframe extend sea.outframe --left 64 --right 64 --prompt \"cliffs\" --seed 3")]
     Extend(Extend),
-    /// Bring pictures into a project, each as a layer of its own; makes the project if it is not there
+    /// Bring pictures or layered OpenRaster files into a project; makes the project if it is not there
     #[command(after_help = "Examples:
   outframe import trip.outframe photo.jpg
-  outframe import trip.outframe a.png b.png --at 256,0")]
+  outframe import trip.outframe a.png b.png --at 256,0 --each-as-layer
+  outframe import trip.outframe drawing.ora")]
     Import(Import),
-    /// Write a project's picture to a PNG file
+    /// Write a project's picture to a file: PNG, JPEG, WebP, TIFF, or OpenRaster with its layers
     #[command(after_help = "Examples:
   outframe export sea.outframe --out sea.png
-  outframe export sea.outframe --out corner.png --rect 0,0,128,128")]
+  outframe export sea.outframe --out corner.jpg --rect 0,0,128,128 --strip-metadata
+  outframe export sea.outframe --out sea.ora")]
     Export(Export),
     /// Show what a project holds
     Info {
@@ -68,6 +70,70 @@ pub(crate) enum Command {
         /// The project file
         file: PathBuf,
     },
+    /// Show and change layers
+    #[command(after_help = "Examples:
+  outframe layer sea.outframe list
+  outframe layer sea.outframe set 2 --opacity 0.5 --blend multiply --name Fog
+  outframe layer sea.outframe move 2 --to 0
+  outframe layer sea.outframe remove 2")]
+    Layer {
+        /// The project file
+        file: PathBuf,
+        #[command(subcommand)]
+        command: LayerCommand,
+    },
+    /// Show the history, go to any step of it, or forget parts of it
+    #[command(after_help = "Examples:
+  outframe history sea.outframe
+  outframe history sea.outframe --go-to 4
+  outframe history sea.outframe --forget before=4 --dry-run")]
+    History {
+        /// The project file
+        file: PathBuf,
+        /// Make the project as it was after this step
+        #[arg(long, value_name = "STEP", conflicts_with = "forget")]
+        go_to: Option<u64>,
+        /// Forget the steps before a step (before=STEP), a step and what follows it (from=STEP), or all other branches (others)
+        #[arg(long, value_name = "WHAT", value_parser = parse_purge)]
+        forget: Option<outframe_document::Purge>,
+        /// With --forget: only say what it would free
+        #[arg(long, requires = "forget")]
+        dry_run: bool,
+    },
+    /// Give a name to the present state, to find it again
+    #[command(after_help = "Examples:
+  outframe milestone sea.outframe set \"before the fog\"
+  outframe milestone sea.outframe list
+  outframe milestone sea.outframe go-to \"before the fog\"")]
+    Milestone {
+        /// The project file
+        file: PathBuf,
+        #[command(subcommand)]
+        command: MilestoneCommand,
+    },
+    /// Examine a project file, and save what can be saved of a damaged one
+    #[command(after_help = "Examples:
+  outframe doctor sea.outframe
+  outframe doctor broken.outframe --repair mended.outframe")]
+    Doctor {
+        /// The project file; it is never changed
+        file: PathBuf,
+        /// Write what can be saved to this new project
+        #[arg(long, value_name = "FILE.outframe")]
+        repair: Option<PathBuf>,
+    },
+    /// Copy a project to a new file, also while it is in use
+    Copy {
+        /// The project file
+        file: PathBuf,
+        /// The new file
+        to: PathBuf,
+    },
+    /// Make a project file as small as it can be without forgetting anything
+    Compact {
+        /// The project file
+        file: PathBuf,
+    },
     /// The installed models
     Models {
         #[command(subcommand)]
@@ -79,6 +145,81 @@ pub(crate) enum Command {
 pub(crate) enum ModelsCommand {
     /// List them, with what each is
     List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LayerCommand {
+    /// List them, the topmost first
+    List,
+    /// Add an empty layer on top
+    Add {
+        /// Its name
+        name: String,
+    },
+    /// Change a layer
+    Set {
+        /// Its number, from the list
+        layer: u64,
+        /// Its name
+        #[arg(long)]
+        name: Option<String>,
+        /// Whether it is shown: true or false
+        #[arg(long, value_name = "BOOL")]
+        visible: Option<bool>,
+        /// Whether it is protected from changes: true or false
+        #[arg(long, value_name = "BOOL")]
+        locked: Option<bool>,
+        /// 0 (invisible) to 1 (opaque)
+        #[arg(long, value_name = "SHARE")]
+        opacity: Option<f64>,
+        /// How it mixes with what is below
+        #[arg(long, value_name = "MODE", value_parser = parse_blend)]
+        blend: Option<outframe_document::BlendMode>,
+        /// Distance from the camera: 1 is the picture plane
+        #[arg(long, value_name = "DEPTH")]
+        depth: Option<f64>,
+    },
+    /// Move a layer up or down
+    Move {
+        /// Its number, from the list
+        layer: u64,
+        /// Its place afterwards, 0 at the bottom
+        #[arg(long, value_name = "PLACE")]
+        to: usize,
+    },
+    /// Remove a layer
+    Remove {
+        /// Its number, from the list
+        layer: u64,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MilestoneCommand {
+    /// List them
+    List,
+    /// Name the present state
+    Set {
+        /// The name
+        name: String,
+    },
+    /// Take a name away; the state stays
+    Remove {
+        /// The name
+        name: String,
+    },
+    /// Rename one
+    Rename {
+        /// The name
+        name: String,
+        /// The new name
+        new_name: String,
+    },
+    /// Make the project as it was then
+    GoTo {
+        /// The name
+        name: String,
+    },
 }
 
 /// How to sample.
@@ -189,18 +330,30 @@ pub(crate) struct Import {
     /// Where their top left corners go [default: the frame's]
     #[arg(long, value_name = "X,Y", value_parser = parse_point, allow_hyphen_values = true)]
     pub(crate) at: Option<(i64, i64)>,
+    /// Make each picture a layer of its own; otherwise they share one, the last on top
+    #[arg(long)]
+    pub(crate) each_as_layer: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Export {
     /// The project file
     pub(crate) file: PathBuf,
-    /// The PNG file to write
-    #[arg(long, value_name = "FILE.png")]
+    /// The file to write; its ending (.png, .jpg, .webp, .tif, .ora) says the format
+    #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
     /// The part of the canvas to write [default: the frame]
     #[arg(long, value_name = "X,Y,W,H", value_parser = parse_rect, allow_hyphen_values = true)]
     pub(crate) rect: Option<Rect>,
+    /// Write nothing but the picture: no prompt, no seed, no note that a model made it
+    #[arg(long)]
+    pub(crate) strip_metadata: bool,
+    /// For JPEG, 1 to 100
+    #[arg(long, value_name = "Q", default_value_t = 92, value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub(crate) quality: u8,
+    /// Write OpenRaster with layers, whatever the file's ending
+    #[arg(long)]
+    pub(crate) ora: bool,
 }
 
 fn parse_size(text: &str) -> Result<(u32, u32), String> {
@@ -215,6 +368,24 @@ fn numbers<const N: usize>(text: &str) -> Result<[i64; N], String> {
         .ok()
         .and_then(|numbers| numbers.try_into().ok())
         .ok_or_else(|| format!("{N} whole numbers with commas between are expected"))
+}
+
+fn parse_blend(text: &str) -> Result<outframe_document::BlendMode, String> {
+    outframe_document::BlendMode::from_name(text).ok_or_else(|| {
+        let names: Vec<_> = outframe_document::BlendMode::ALL.iter().map(|mode| mode.as_str()).collect();
+        format!("known are {}", names.join(", "))
+    })
+}
+
+fn parse_purge(text: &str) -> Result<outframe_document::Purge, String> {
+    use outframe_document::{Purge, StepId};
+    let step = |text: &str| text.parse().map(StepId::from_raw).map_err(|_| format!("“{text}” is no number of a step"));
+    match text.split_once('=') {
+        Some(("before", number)) => Ok(Purge::Before(step(number)?)),
+        Some(("from", number)) => Ok(Purge::From(step(number)?)),
+        None if text == "others" => Ok(Purge::OtherBranches),
+        _ => Err("write before=STEP, from=STEP or others".into()),
+    }
 }
 
 fn parse_point(text: &str) -> Result<(i64, i64), String> {

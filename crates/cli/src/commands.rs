@@ -6,13 +6,14 @@ use anyhow::Context as _;
 use image::DynamicImage;
 use outframe_document::Project;
 use outframe_studio::{
-    CancellationToken, ExtendRequest, GenerateRequest, Models, Studio, StudioError, TakeImage, encode_png,
-    engine::EngineOptions, export_png, import_pictures, write_whole,
+    CancellationToken, ExportOptions, ExtendRequest, GenerateRequest, ImportOptions, Models, Studio, StudioError,
+    TakeImage, encode_png, engine::EngineOptions, import_pictures, thumbnail, write_whole,
 };
 
 use crate::{
     arguments::{self, Arguments, Command, ModelsCommand},
     progress::Progress,
+    project,
     report::{self, Exported, Extended, Generated, GeneratedTake, Info, Model, Moved},
 };
 
@@ -23,14 +24,16 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Generate(options) => generate(&options, json, &show),
         Command::Extend(options) => extend(&options, json, &show),
         Command::Import(options) => import(&options, json),
-        Command::Export(options) => {
-            let project = Project::open_read_only(&options.file)?;
-            let rect = export_png(&project, &options.out, options.rect)?;
-            report::print(json, &Exported { file: options.out, rect }, report::exported)
-        }
+        Command::Export(options) => export(options, json),
         Command::Info { file } => report::print(json, &Info::of(&Project::open_read_only(&file)?)?, report::info),
         Command::Undo { file } => step(&file, json, "undone", "There is nothing to undo.", Project::undo),
         Command::Redo { file } => step(&file, json, "redone", "There is nothing to redo.", Project::redo),
+        Command::Layer { file, command } => project::layer(&file, command, json),
+        Command::History { file, go_to, forget, dry_run } => project::history(&file, go_to, forget, dry_run, json),
+        Command::Milestone { file, command } => project::milestone(&file, command, json),
+        Command::Doctor { file, repair } => project::doctor(&file, repair.as_deref(), json),
+        Command::Copy { file, to } => project::copy(&file, &to, json),
+        Command::Compact { file } => project::compact(&file, json),
         Command::Models { command: ModelsCommand::List } => list_models(json),
     }
 }
@@ -83,7 +86,7 @@ fn change<T>(
         None => Project::create(file, &file.file_stem().unwrap_or_default().to_string_lossy())?,
     };
     let worked = work(&mut project);
-    let closed = project.close();
+    let closed = if worked.is_ok() { finish(project) } else { project.close().map_err(Into::into) };
     if worked.is_err() && is_new {
         let _ = std::fs::remove_file(file);
     }
@@ -159,10 +162,10 @@ fn writable(out: &Path) -> anyhow::Result<()> {
     if out.is_dir() {
         anyhow::bail!("{} is a folder. Give the name of a file.", out.display());
     }
-    write_whole(&folder.join(format!(".outframe-probe-{}", std::process::id())), b"")
-        .and_then(|()| {
-            let _ = std::fs::remove_file(folder.join(format!(".outframe-probe-{}", std::process::id())));
-            Ok(())
+    let probe = folder.join(format!(".outframe-probe-{}", std::process::id()));
+    write_whole(&probe, b"")
+        .map(|()| {
+            let _ = std::fs::remove_file(&probe);
         })
         .with_context(|| {
             format!("{} cannot be written. Choose a folder that exists and where you may write", out.display())
@@ -187,16 +190,36 @@ fn extend(options: &arguments::Extend, json: bool, show: &Progress) -> anyhow::R
         Ok(extension?)
     })?;
     show.finish();
-    project.close()?;
+    finish(project)?;
     report::print(json, &Extended::new(&options.file, extension), report::extended)
 }
 
 fn import(options: &arguments::Import, json: bool) -> anyhow::Result<()> {
     let paths: Vec<&Path> = options.images.iter().map(PathBuf::as_path).collect();
-    let imported =
-        change(&options.file, existing(&options.file)?, |project| import_pictures(project, &paths, options.at))?;
-    let layers: Vec<report::ImportedLayer> = imported.into_iter().map(Into::into).collect();
-    report::print(json, &layers, report::imported)
+    let how = ImportOptions { at: options.at, each_as_layer: options.each_as_layer };
+    let imported = change(&options.file, existing(&options.file)?, |project| import_pictures(project, &paths, how))?;
+    for warning in imported.iter().flat_map(|one| &one.warnings) {
+        eprintln!("note: {warning}");
+    }
+    let files: Vec<report::ImportedFile> = imported.into_iter().map(Into::into).collect();
+    report::print(json, files.as_slice(), report::imported)
+}
+
+fn export(options: arguments::Export, json: bool) -> anyhow::Result<()> {
+    let out = if options.ora { options.out.with_extension("ora") } else { options.out };
+    let project = Project::open_read_only(&options.file)?;
+    let how = ExportOptions { rect: options.rect, strip_metadata: options.strip_metadata, quality: options.quality };
+    let rect = outframe_studio::export(&project, &out, &how)?;
+    report::print(json, &Exported { file: out, rect }, report::exported)
+}
+
+/// Closes a project that was changed, with a new small picture for file managers.
+pub(crate) fn finish(mut project: Project) -> anyhow::Result<()> {
+    // Only for show: a project without one is as good.
+    if let Ok(Some(small)) = thumbnail(&project) {
+        let _ = project.set_thumbnail(&small);
+    }
+    Ok(project.close()?)
 }
 
 fn step(
@@ -210,7 +233,7 @@ fn step(
     let step = go(&mut project)?;
     let moved =
         Moved { step, can_undo: project.can_undo().map(Into::into), can_redo: project.can_redo().map(Into::into) };
-    project.close()?;
+    finish(project)?;
     report::print(json, &moved, |moved| match &moved.step {
         Some(step) => format!("{done}: {step}"),
         None => nothing.to_owned(),
@@ -231,5 +254,5 @@ fn list_models(json: bool) -> anyhow::Result<()> {
         studio.engine().shutdown().await;
         Ok(models)
     })?;
-    report::print(json, &models, report::models)
+    report::print(json, models.as_slice(), report::models)
 }

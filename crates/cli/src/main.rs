@@ -3,6 +3,7 @@
 mod arguments;
 mod commands;
 mod progress;
+mod project;
 mod report;
 
 use std::process::ExitCode;

@@ -7,12 +7,13 @@ use outframe_studio::{Extension, Imported, ModelEntry, ModelInfo};
 use serde::Serialize;
 
 /// Prints a result: as JSON, or the sentences.
-pub(crate) fn print<T: Serialize>(json: bool, value: &T, sentences: impl FnOnce(&T) -> String) -> anyhow::Result<()> {
-    if json {
-        println!("{}", serde_json::to_string_pretty(value)?)
-    } else {
-        println!("{}", sentences(value).trim_end())
-    }
+pub(crate) fn print<T: Serialize + ?Sized>(
+    json: bool,
+    value: &T,
+    sentences: impl FnOnce(&T) -> String,
+) -> anyhow::Result<()> {
+    let text = if json { serde_json::to_string_pretty(value)? } else { sentences(value).trim_end().to_owned() };
+    println!("{text}");
     Ok(())
 }
 
@@ -83,24 +84,43 @@ pub(crate) fn extended(value: &Extended) -> String {
 }
 
 #[derive(Debug, Serialize)]
-pub(crate) struct ImportedLayer {
-    layer: String,
+pub(crate) struct ImportedFile {
+    file: String,
+    layers: Vec<String>,
     rect: Rect,
+    /// What the file says of how it was generated.
+    prompt: Option<String>,
+    negative: Option<String>,
+    seed: Option<u64>,
+    made_with: Option<String>,
 }
 
-impl From<Imported> for ImportedLayer {
+impl From<Imported> for ImportedFile {
     fn from(from: Imported) -> Self {
-        Self { layer: from.layer, rect: from.rect }
+        let made = from.generation;
+        Self {
+            file: from.file,
+            layers: from.layers,
+            rect: from.rect,
+            prompt: made.as_ref().map(|made| made.prompt.clone()),
+            negative: made.as_ref().map(|made| made.negative.clone()).filter(|text| !text.is_empty()),
+            seed: made.as_ref().and_then(|made| made.seed),
+            made_with: made.map(|made| made.source),
+        }
     }
 }
 
-pub(crate) fn imported(layers: &Vec<ImportedLayer>) -> String {
-    layers
-        .iter()
-        .map(|ImportedLayer { layer, rect }| {
-            format!("layer “{layer}”: {}x{} at {},{}\n", rect.width, rect.height, rect.x, rect.y)
-        })
-        .collect()
+pub(crate) fn imported(files: &[ImportedFile]) -> String {
+    let mut text = String::new();
+    for ImportedFile { file, layers, rect, prompt, seed, .. } in files {
+        let (width, height, x, y) = (rect.width, rect.height, rect.x, rect.y);
+        text += &format!("{file}: {width}x{height} at {x},{y}, layer “{}”\n", layers.join("”, “"));
+        if let Some(prompt) = prompt {
+            let seed = seed.map_or_else(String::new, |seed| format!(", seed {seed}"));
+            text += &format!("  its prompt: “{prompt}”{seed}\n");
+        }
+    }
+    text
 }
 
 #[derive(Debug, Serialize)]
@@ -244,7 +264,7 @@ pub(crate) struct Model {
     pub(crate) problem: Option<String>,
 }
 
-pub(crate) fn models(models: &Vec<Model>) -> String {
+pub(crate) fn models(models: &[Model]) -> String {
     if models.is_empty() {
         return "No model is installed. Set OUTFRAME_MODELS to a folder that holds model folders.".into();
     }

@@ -129,17 +129,22 @@ fn history(connection: &Connection, document: &Document, head: StepId, report: &
     let next_id = steps::position(connection)?.1;
     let mut children: HashMap<StepId, Vec<StepId>> = HashMap::new();
     let mut known = BTreeSet::new();
+    let mut root = None;
     for step in steps::all(connection)? {
         match step.parent {
             Some(parent) if known.contains(&parent) => children.entry(parent).or_default().push(step.id),
-            None if step.id == steps::ROOT => {}
+            None if root.is_none() => root = Some(step.id),
             _ => report.problems.push(Problem::History(step.id, "it is not part of the tree".into())),
         }
         known.insert(step.id);
     }
 
     let mut replayed = Document::default();
-    let mut ahead = vec![(steps::ROOT, true)];
+    let Some(root) = root else {
+        report.problems.push(Problem::Structure("the history has no root".into()));
+        return Ok(());
+    };
+    let mut ahead = vec![(root, true)];
     while let Some((step, down)) = ahead.pop() {
         let edits = if down { steps::edits(connection, step)? } else { steps::inverse(connection, step)? };
         let inverse = match replayed.apply_all(&edits) {
@@ -166,7 +171,7 @@ fn history(connection: &Connection, document: &Document, head: StepId, report: &
         ahead.extend(children.remove(&step).into_iter().flatten().rev().map(|child| (child, true)));
     }
     if replayed != Document::default() {
-        report.problems.push(Problem::History(steps::ROOT, "undoing everything leaves something behind".into()));
+        report.problems.push(Problem::History(root, "undoing everything leaves something behind".into()));
     }
     Ok(())
 }

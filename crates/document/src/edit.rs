@@ -435,30 +435,8 @@ impl Document {
                 owner.take_index(*take)?;
                 Ok(Edit::ChooseTake { generation: *generation, take: std::mem::replace(&mut owner.chosen, *take) })
             }
-            Edit::AddFrame { index, frame } => {
-                validate::frame(frame)?;
-                if self.frame(frame.id).is_some() {
-                    return Err(format!("there is a frame {} already", frame.id));
-                }
-                insert(&mut self.frames, *index, frame.clone())?;
-                Ok(Edit::RemoveFrame { frame: frame.id })
-            }
-            Edit::RemoveFrame { frame } => {
-                let index = self.find_frame(*frame)?;
-                if let Some(shot) = self.shots.iter().find(|shot| shot.frame == *frame) {
-                    return Err(format!("shot {} starts from frame {frame}", shot.id));
-                }
-                Ok(Edit::AddFrame { index, frame: self.frames.remove(index) })
-            }
-            Edit::MoveFrame { frame, index } => {
-                let from = self.find_frame(*frame)?;
-                move_item(&mut self.frames, from, *index)?;
-                Ok(Edit::MoveFrame { frame: *frame, index: from })
-            }
-            Edit::SetFrame { frame } => {
-                validate::frame(frame)?;
-                let index = self.find_frame(frame.id)?;
-                Ok(Edit::SetFrame { frame: std::mem::replace(&mut self.frames[index], frame.clone()) })
+            Edit::AddFrame { .. } | Edit::RemoveFrame { .. } | Edit::MoveFrame { .. } | Edit::SetFrame { .. } => {
+                self.apply_to_frames(edit)
             }
             Edit::AddGroup { .. } | Edit::RemoveGroup { .. } | Edit::SetGroup { .. } => self.apply_to_groups(edit),
             Edit::AddShot { .. }
@@ -579,10 +557,6 @@ impl Document {
 
     fn find_generation(&mut self, id: GenerationId) -> Result<&mut Generation, String> {
         self.generations.get_mut(&id).ok_or_else(|| unknown("generation", id))
-    }
-
-    fn find_frame(&self, id: FrameId) -> Result<usize, String> {
-        self.frames.iter().position(|frame| frame.id == id).ok_or_else(|| unknown("frame", id))
     }
 }
 

@@ -68,6 +68,19 @@ pub enum Error {
         "The disk is full. What was just tried was not done; everything before it is safe. Free some space and try again."
     )]
     DiskFull,
+    /// What was tried needs more room for a while than there is. Nothing was changed.
+    #[error(
+        "There is not enough room in {} for this: it takes {} MB for a while, and {} MB are free. Free some space and try again.",
+        folder.display(), needed.div_ceil(1_000_000), available / 1_000_000
+    )]
+    NoRoom {
+        /// Where.
+        folder: PathBuf,
+        /// How many bytes it takes.
+        needed: u64,
+        /// How many bytes are free there.
+        available: u64,
+    },
     /// There is no such file.
     #[error("{} does not exist. It may have been moved or renamed.", path.display())]
     NotFound {

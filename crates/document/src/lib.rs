@@ -51,9 +51,9 @@ pub use edit::{Edit, GroupChange, LayerChange, PatchChange, ShotChange, Step};
 pub use error::Error;
 pub use geometry::Rect;
 pub use group::{Group, Mask, Node};
-pub use history::StepInfo;
+pub use history::{Branch, Milestone, Purge, Purged, StepInfo};
 pub use id::{BlobId, FrameId, GenerationId, GroupId, LayerId, NoteId, PatchId, SequenceId, ShotId, StepId, TakeId};
-pub use project::Project;
+pub use project::{Compacted, Project};
 pub use shot::{Easing, FrameRate, Keyframe, Move, MoveKind, Sequence, Shot};
 pub use store::schema::{APPLICATION_ID, SCHEMA_VERSION};
 pub use validate::{

@@ -16,6 +16,12 @@ use crate::store::steps::StepRow;
 use crate::store::{blobs, file, rows, steps};
 use crate::validate;
 
+mod history;
+mod upkeep;
+
+pub(crate) use history::Root;
+pub use upkeep::Compacted;
+
 /// An open project: a [`Document`], its history, and the `.outframe` file that holds both.
 ///
 /// Each change is on the disk when the call that makes it returns; there is nothing to save. A killed process or a power
@@ -361,6 +367,7 @@ impl Project {
             time: step.time(),
             applied: applied.contains(&step.id),
             current: step.id == self.head.id,
+            next: step.next,
             id: step.id,
             parent: step.parent,
             name: step.name,

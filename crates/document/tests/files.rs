@@ -396,6 +396,10 @@ fn write_fixture() {
     let frame = Frame { id: project.next_frame_id(), name: "Wide".into(), rect };
     let add = Edit::AddLayer { index: 1, layer: Box::new(top) };
     project.apply(Step::new("Add layer and frame", vec![add, Edit::AddFrame { index: 0, frame }])).unwrap();
+    let edits = common::one_of_each(&mut project);
+    project.apply(Step::new("Film", edits)).unwrap();
+    project.set_milestone("Milestone", project.current_step()).unwrap();
+    project.set_thumbnail(b"\x89PNG\r\n\x1a\nsmall").unwrap();
     let change = outframe_document::LayerChange::Name("Renamed".into());
     project.apply(Step::new("Rename", vec![Edit::SetLayer { layer: renamed, change }])).unwrap();
     project.undo().unwrap();

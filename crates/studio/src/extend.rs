@@ -272,16 +272,13 @@ fn store(
     };
     let layer = document.layers.iter().rev().find(plain).map(|layer| (layer.id, layer.patches.len()));
     let mut edits = Vec::new();
-    let (layer, mut index) = match layer {
-        Some(found) => found,
-        None => {
-            let layer = outframe_document::Layer::new(project.next_layer_id(), "Extension");
-            let id = layer.id;
-            let index = project.document().layers.len();
-            edits.push(Edit::AddLayer { index, layer: Box::new(layer) });
-            (id, 0)
-        }
-    };
+    let (layer, mut index) = layer.unwrap_or_else(|| {
+        let layer = outframe_document::Layer::new(project.next_layer_id(), "Extension");
+        let id = layer.id;
+        let index = project.document().layers.len();
+        edits.push(Edit::AddLayer { index, layer: Box::new(layer) });
+        (id, 0)
+    });
     for (strip, (seed, seconds, provenance)) in strips.into_iter().zip(made) {
         // Opaque everywhere, so alpha need not be stored.
         let image = DynamicImage::ImageRgb8(DynamicImage::ImageRgba8(strip.image).into_rgb8());

@@ -1,162 +1,215 @@
-//! Pictures into a project and out of it.
+//! Pictures into a project.
 
-use std::{fs, io::Cursor, io::Write as _, path::Path};
+use std::{fs, path::Path};
 
-use image::{DynamicImage, ImageDecoder as _, ImageReader, Limits};
-use outframe_document::{BlobId, Edit, Layer, Origin, Patch, PatchContent, PatchImage, Project, Rect, Step};
-use serde_json::json;
+use image::DynamicImage;
+use outframe_document::{
+    BlobId, Edit, Group, GroupChange, GroupId, Layer, LayerChange, Origin, Patch, PatchContent, PatchImage, Project,
+    Rect, Step,
+};
+use outframe_interchange::{Format, GenerationMetadata, Limits, ora, read_picture, sniff};
 
 use crate::{
-    Pictures, StudioError,
+    StudioError,
     generate::first_frame,
-    pictures::{PNG, encode_png, media_type},
+    layers::blend_of,
+    pictures::{PNG, encode_png},
 };
 
-/// Longest side of a picture to import, in pixels.
-const MAX_IMPORT_SIDE: u32 = 32_768;
-/// Most bytes that a picture may take when decoded: a 16384 x 16384 RGBA picture fits.
-const MAX_IMPORT_ALLOC: u64 = 1 << 30;
-/// Largest picture file, in bytes.
-const MAX_IMPORT_FILE: u64 = 1 << 30;
-
-/// Bounds for every decoder, so that a hostile file cannot take all memory.
-pub(crate) fn limits() -> Limits {
-    let mut limits = Limits::default();
-    limits.max_image_width = Some(MAX_IMPORT_SIDE);
-    limits.max_image_height = Some(MAX_IMPORT_SIDE);
-    limits.max_alloc = Some(MAX_IMPORT_ALLOC);
-    limits
-}
-
-/// A picture that was imported.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What was imported from one file.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Imported {
-    /// The new layer's name.
-    pub layer: String,
+    /// The file's name.
+    pub file: String,
+    /// The layers that it became, the topmost first.
+    pub layers: Vec<String>,
     /// Where it lies.
     pub rect: Rect,
+    /// How the picture was generated, where the file says so.
+    pub generation: Option<GenerationMetadata>,
+    /// What was left out or replaced, in sentences.
+    pub warnings: Vec<String>,
 }
 
-/// Reads a picture file and turns it upright by its EXIF orientation.
-///
-/// Returns the picture, the media type and bytes to store, and the hash of the file. The file's own bytes are stored where they
-/// say the same as the upright picture, a PNG otherwise.
-pub fn decode_picture(path: &Path) -> Result<(DynamicImage, &'static str, Vec<u8>, BlobId), StudioError> {
-    let broken = |why: String| StudioError::Picture { path: path.into(), why };
-    let size = fs::metadata(path).map_err(StudioError::io("read", path))?.len();
-    if size > MAX_IMPORT_FILE {
-        return Err(broken(format!("it has {} MB; {} MB is the most", size >> 20, MAX_IMPORT_FILE >> 20)));
-    }
-    let bytes = fs::read(path).map_err(StudioError::io("read", path))?;
-    let hash = BlobId::of(&bytes);
-    let mut reader =
-        ImageReader::new(Cursor::new(&bytes)).with_guessed_format().map_err(|error| broken(error.to_string()))?;
-    let format = reader.format().ok_or_else(|| {
-        broken("it is none of the formats that Outframe reads (PNG, JPEG, WebP, TIFF, BMP, GIF)".into())
-    })?;
-    reader.limits(limits());
-    let why = |error: image::ImageError| broken(error.to_string());
-    let mut decoder = reader.into_decoder().map_err(why)?;
-    let orientation = decoder.orientation().map_err(why)?;
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(why)?;
-    picture.apply_orientation(orientation);
-    let eight_bits = DynamicImage::ImageRgba8(picture.to_rgba8());
-    // Stored pictures are read again as 8-bit sRGB; a file that needs no turning and has 8 bits says the same as it is.
-    let as_is = orientation == image::metadata::Orientation::NoTransforms
-        && matches!(
-            picture.color(),
-            image::ColorType::L8 | image::ColorType::La8 | image::ColorType::Rgb8 | image::ColorType::Rgba8
-        );
-    let (media_type, bytes) = if as_is { (media_type(format), bytes) } else { (PNG, encode_png(&eight_bits)?) };
-    Ok((eight_bits, media_type, bytes, hash))
+/// How to import.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ImportOptions {
+    /// Where the top left corners go; the frame's when absent.
+    pub at: Option<(i64, i64)>,
+    /// Whether each picture becomes a layer of its own. Otherwise the pictures are patches of one layer, the last on top.
+    pub each_as_layer: bool,
 }
 
-/// Imports pictures as one undoable step, each as a layer of its own on top, their top left corners at `at`.
+/// Imports picture files and OpenRaster files as one undoable step, on top of what is there: all or none.
 ///
-/// Either all are imported or none. The first picture of an empty project makes its frame.
+/// Pictures are turned upright and into sRGB. Of an .ora file every layer and group is taken over. The first picture of an
+/// empty project makes its frame.
 pub fn import_pictures(
     project: &mut Project,
     paths: &[&Path],
-    at: Option<(i64, i64)>,
+    options: ImportOptions,
 ) -> Result<Vec<Imported>, StudioError> {
-    let result = try_import(project, paths, at);
+    let result = try_import(project, paths, options);
     if result.is_err() {
         project.discard_pending_blobs();
     }
     result
 }
 
-fn try_import(project: &mut Project, paths: &[&Path], at: Option<(i64, i64)>) -> Result<Vec<Imported>, StudioError> {
+fn try_import(project: &mut Project, paths: &[&Path], options: ImportOptions) -> Result<Vec<Imported>, StudioError> {
     let frame = project.document().frames.first().map(|frame| frame.rect);
-    let (x, y) = at.unwrap_or_else(|| frame.map_or((0, 0), |rect| (rect.x, rect.y)));
-    let mut edits = Vec::new();
+    let at = options.at.unwrap_or_else(|| frame.map_or((0, 0), |rect| (rect.x, rect.y)));
+    let mut incoming = Incoming { index: project.document().layers.len(), edits: Vec::new(), shared: None };
     let mut imported = Vec::new();
-    let mut index = project.document().layers.len();
     for path in paths {
-        let (picture, media_type, bytes, hash) = decode_picture(path)?;
-        let image = project.put_blob(&bytes, media_type)?;
-        let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let rect = Rect::new(x, y, picture.width(), picture.height());
-        let origin = Origin::Imported { file_name: file_name.clone(), hash, metadata: json!({}) };
-        let content = PatchContent::Image(Box::new(PatchImage { image, mask: None, origin }));
-        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let mut layer = Layer::new(project.next_layer_id(), name.clone());
-        layer.patches.push(Patch::new(project.next_patch_id(), rect, content));
-        edits.push(Edit::AddLayer { index, layer: Box::new(layer) });
-        index += 1;
-        imported.push(Imported { layer: name, rect });
+        imported.push(incoming.file(project, path, at, options.each_as_layer)?);
     }
     let Some(first) = imported.first() else {
         return Err(StudioError::InvalidRequest("Name at least one picture to import.".into()));
     };
+    let name = match imported.as_slice() {
+        [one] => format!("Import {}", one.file),
+        many => format!("Import {} pictures", many.len()),
+    };
+    let mut edits = incoming.finish();
     if frame.is_none() {
         edits.push(first_frame(project, first.rect));
     }
-    let name =
-        if paths.len() == 1 { format!("Import {}", first.layer) } else { format!("Import {} pictures", paths.len()) };
     project.apply(Step::new(name, edits))?;
     Ok(imported)
 }
 
-/// Exports a part of the canvas as PNG: `rect`, or the first frame, or all that is there. Returns what was exported.
-///
-/// The file appears whole or not at all: it is written beside its place and renamed.
-pub fn export_png(project: &Project, out: &Path, rect: Option<Rect>) -> Result<Rect, StudioError> {
-    let document = project.document();
-    let rect = match rect.or_else(|| document.frames.first().map(|frame| frame.rect)).or_else(|| document.bounds()) {
-        Some(rect) => rect,
-        None => return Err(StudioError::NoPicture),
-    };
-    if rect.is_empty() || rect.width > MAX_IMPORT_SIDE || rect.height > MAX_IMPORT_SIDE {
-        return Err(StudioError::InvalidRequest(format!(
-            "A picture of {}x{} pixels cannot be exported: each side must have 1 to {MAX_IMPORT_SIDE} pixels.",
-            rect.width, rect.height
-        )));
-    }
-    let flat = Pictures::new(project).flatten(rect)?;
-    let opaque = flat.pixels().all(|pixel| pixel.0[3] == 255);
-    let flat = DynamicImage::ImageRgba8(flat);
-    let flat = if opaque { DynamicImage::ImageRgb8(flat.into_rgb8()) } else { flat };
-    write_whole(out, &encode_png(&flat)?)?;
-    Ok(rect)
+/// The step that an import becomes.
+struct Incoming {
+    /// Where the next layer goes.
+    index: usize,
+    edits: Vec<Edit>,
+    /// The one layer of several pictures.
+    shared: Option<Layer>,
 }
 
-/// Writes a file so that it is there whole or not at all, also when the disk fills up or the process is killed.
-pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), StudioError> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let write = || -> std::io::Result<()> {
-        let mut file = tempfile::Builder::new().prefix(".outframe-").tempfile_in(folder)?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        // Temporary files are private; the finished one shall be as readable as any new file.
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt as _;
-            let mode = fs::metadata(path).map_or(0o644, |old| old.permissions().mode());
-            file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
+impl Incoming {
+    fn finish(mut self) -> Vec<Edit> {
+        if let Some(layer) = self.shared {
+            self.edits.push(Edit::AddLayer { index: self.index, layer: Box::new(layer) });
         }
-        file.persist(path).map_err(|error| error.error)?;
+        self.edits
+    }
+
+    fn add(&mut self, layer: Layer) {
+        self.edits.push(Edit::AddLayer { index: self.index, layer: Box::new(layer) });
+        self.index += 1;
+    }
+
+    fn file(
+        &mut self,
+        project: &mut Project,
+        path: &Path,
+        at: (i64, i64),
+        each_as_layer: bool,
+    ) -> Result<Imported, StudioError> {
+        let broken =
+            |error: outframe_interchange::Error| StudioError::Picture { path: path.into(), why: error.to_string() };
+        let limits = Limits::default();
+        let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let size = fs::metadata(path).map_err(StudioError::io("read", path))?.len();
+        if size > limits.max_file_bytes {
+            let why = format!("it has {} MB; {} MB is the most", size >> 20, limits.max_file_bytes >> 20);
+            return Err(StudioError::Picture { path: path.into(), why });
+        }
+        let bytes = fs::read(path).map_err(StudioError::io("read", path))?;
+        let hash = BlobId::of(&bytes);
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        if sniff(&bytes) == Some(Format::OpenRaster) {
+            let read = ora::read_ora(&bytes, &limits).map_err(broken)?;
+            let rect = Rect::new(at.0, at.1, read.stack.width, read.stack.height);
+            let origin = Origin::Imported { file_name: file.clone(), hash, metadata: serde_json::json!({}) };
+            let mut layers = Vec::new();
+            let mut stack = OraStack { project, incoming: self, at, origin, names: &mut layers };
+            stack.add(&read.stack.layers, None)?;
+            return Ok(Imported { file, layers, rect, generation: None, warnings: read.warnings });
+        }
+
+        let picture = read_picture(&bytes, Some(&file), &limits).map_err(broken)?;
+        let (width, height) = picture.size();
+        let rect = Rect::new(at.0, at.1, width, height);
+        let image = if picture.lossless_as_is {
+            project.put_blob(&bytes, picture.format.media_type())?
+        } else {
+            project.put_blob(&encode_png(&picture.pixels)?, PNG)?
+        };
+        let metadata = serde_json::to_value(&picture.metadata).unwrap_or_default();
+        let origin = Origin::Imported { file_name: file.clone(), hash, metadata };
+        let content = PatchContent::Image(Box::new(PatchImage { image, mask: None, origin }));
+        let patch = Patch::new(project.next_patch_id(), rect, content);
+        let mut layer = match self.shared.take() {
+            Some(layer) if !each_as_layer => layer,
+            _ => Layer::new(project.next_layer_id(), stem),
+        };
+        layer.patches.push(patch);
+        let layers = vec![layer.name.clone()];
+        if each_as_layer {
+            self.add(layer);
+        } else {
+            self.shared = Some(layer);
+        }
+        let generation = picture.metadata.generation;
+        Ok(Imported { file, layers, rect, generation, warnings: picture.warnings })
+    }
+}
+
+/// Takes over the layers of an OpenRaster file.
+struct OraStack<'a> {
+    project: &'a mut Project,
+    incoming: &'a mut Incoming,
+    at: (i64, i64),
+    origin: Origin,
+    names: &'a mut Vec<String>,
+}
+
+impl OraStack<'_> {
+    /// `layers` is topmost first, a document's layers are bottommost first.
+    fn add(&mut self, layers: &[ora::Layer], group: Option<GroupId>) -> Result<(), StudioError> {
+        for from in layers.iter().rev() {
+            match &from.content {
+                ora::Content::Group { layers, .. } => {
+                    let mut made = Group::new(self.project.next_group_id(), from.name.clone());
+                    made.visible = from.visible;
+                    made.locked = from.locked;
+                    made.opacity = f64::from(from.opacity);
+                    made.blend = blend_of(from.composite_op);
+                    let id = made.id;
+                    self.incoming.edits.push(Edit::AddGroup { group: Box::new(made) });
+                    if group.is_some() {
+                        self.incoming.edits.push(Edit::SetGroup { group: id, change: GroupChange::Parent(group) });
+                    }
+                    self.add(layers, Some(id))?;
+                }
+                ora::Content::Pixels(pixels) => self.layer(from, pixels, group)?,
+            }
+        }
         Ok(())
-    };
-    write().map_err(StudioError::io("write", path))
+    }
+
+    fn layer(&mut self, from: &ora::Layer, pixels: &DynamicImage, group: Option<GroupId>) -> Result<(), StudioError> {
+        let mut layer = Layer::new(self.project.next_layer_id(), from.name.clone());
+        layer.visible = from.visible;
+        layer.locked = from.locked;
+        layer.opacity = f64::from(from.opacity);
+        layer.blend = blend_of(from.composite_op);
+        if pixels.width() > 0 && pixels.height() > 0 {
+            let image = self.project.put_blob(&encode_png(pixels)?, PNG)?;
+            let (x, y) = (self.at.0 + i64::from(from.x), self.at.1 + i64::from(from.y));
+            let rect = Rect::new(x, y, pixels.width(), pixels.height());
+            let content = PatchContent::Image(Box::new(PatchImage { image, mask: None, origin: self.origin.clone() }));
+            layer.patches.push(Patch::new(self.project.next_patch_id(), rect, content));
+        }
+        self.names.insert(0, layer.name.clone());
+        let id = layer.id;
+        self.incoming.add(layer);
+        if group.is_some() {
+            self.incoming.edits.push(Edit::SetLayer { layer: id, change: LayerChange::Group(group) });
+        }
+        Ok(())
+    }
 }

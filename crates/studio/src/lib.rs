@@ -5,18 +5,21 @@
 
 pub mod engine;
 mod error;
+mod export;
 mod extend;
 pub mod fill;
 mod generate;
 mod import;
+mod layers;
 mod models;
 mod pictures;
 mod session;
 
 pub use error::StudioError;
+pub use export::{ExportOptions, export, thumbnail, write_whole};
 pub use extend::{ExtendRequest, Extension};
 pub use generate::{GenerateRequest, MAX_SIDE, MAX_TAKES, MIN_SIDE, Painting, Settings, TakeImage};
-pub use import::{Imported, decode_picture, export_png, import_pictures, write_whole};
+pub use import::{ImportOptions, Imported, import_pictures};
 pub use models::{ModelEntry, Models};
 pub use outframe_engine::ModelInfo;
 pub use pictures::{Pictures, encode_png};

@@ -42,7 +42,7 @@ impl Models {
             );
         }
         // `cargo run` and tests may keep their programs elsewhere.
-        roots.extend(env::var_os("CARGO_MANIFEST_DIR").iter().flat_map(|folder| {
+        roots.extend(env::var_os("CARGO_MANIFEST_DIR").iter().filter_map(|folder| {
             Path::new(folder)
                 .ancestors()
                 .map(|folder| folder.join("models"))

@@ -1,4 +1,4 @@
-//! Edits of shots and sequences.
+//! Edits of frames, shots and sequences.
 
 use super::{Edit, ShotChange, insert, move_item, unknown};
 use crate::document::Document;
@@ -15,6 +15,37 @@ impl Document {
     /// The sequence of this id.
     pub fn sequence(&self, id: SequenceId) -> Option<&Sequence> {
         self.sequences.iter().find(|sequence| sequence.id == id)
+    }
+
+    pub(super) fn apply_to_frames(&mut self, edit: &Edit) -> Result<Edit, String> {
+        match edit {
+            Edit::AddFrame { index, frame } => {
+                validate::frame(frame)?;
+                if self.frame(frame.id).is_some() {
+                    return Err(format!("there is a frame {} already", frame.id));
+                }
+                insert(&mut self.frames, *index, frame.clone())?;
+                Ok(Edit::RemoveFrame { frame: frame.id })
+            }
+            Edit::RemoveFrame { frame } => {
+                let index = self.find_frame(*frame)?;
+                if let Some(shot) = self.shots.iter().find(|shot| shot.frame == *frame) {
+                    return Err(format!("shot {} starts from frame {frame}", shot.id));
+                }
+                Ok(Edit::AddFrame { index, frame: self.frames.remove(index) })
+            }
+            Edit::MoveFrame { frame, index } => {
+                let from = self.find_frame(*frame)?;
+                move_item(&mut self.frames, from, *index)?;
+                Ok(Edit::MoveFrame { frame: *frame, index: from })
+            }
+            Edit::SetFrame { frame } => {
+                validate::frame(frame)?;
+                let index = self.find_frame(frame.id)?;
+                Ok(Edit::SetFrame { frame: std::mem::replace(&mut self.frames[index], frame.clone()) })
+            }
+            _ => Err("it does not change frames".into()),
+        }
     }
 
     pub(super) fn apply_to_film(&mut self, edit: &Edit) -> Result<Edit, String> {
@@ -71,6 +102,10 @@ impl Document {
             }
             _ => Err("it does not change shots".into()),
         }
+    }
+
+    fn find_frame(&self, id: FrameId) -> Result<usize, String> {
+        self.frames.iter().position(|frame| frame.id == id).ok_or_else(|| unknown("frame", id))
     }
 
     fn check_frame(&self, frame: FrameId) -> Verdict {

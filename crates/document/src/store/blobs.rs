@@ -16,6 +16,11 @@ pub(crate) fn insert(connection: &Connection, id: BlobId, media_type: &str, byte
     Ok(())
 }
 
+pub(crate) fn delete(connection: &Connection, id: BlobId) -> Result<(), Error> {
+    connection.prepare_cached("DELETE FROM blobs WHERE hash = ?1")?.execute(params![id.as_bytes()])?;
+    Ok(())
+}
+
 /// The bytes, which are those that were put in: a changed byte is an [`Error::DamagedBlob`].
 pub(crate) fn read(connection: &Connection, id: BlobId) -> Result<Vec<u8>, Error> {
     let bytes: Option<Vec<u8>> = connection

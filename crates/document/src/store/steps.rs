@@ -41,9 +41,14 @@ impl StepRow {
 
     /// When the step was made. A clock before 1970 reads as 1970.
     pub(crate) fn time(&self) -> SystemTime {
-        let since = Duration::from_millis(u64::try_from(self.time).unwrap_or(0));
-        UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH)
+        time(self.time)
     }
+}
+
+/// The moment so many milliseconds after 1970 began in UTC; 1970 for negative numbers.
+pub(crate) fn time(milliseconds: i64) -> SystemTime {
+    let since = Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0));
+    UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH)
 }
 
 /// The current step, and the first id not given out yet.
@@ -125,11 +130,16 @@ pub(crate) fn insert(
     if let Some(parent) = parent {
         set_next(connection, parent, id)?;
     }
+    record_blobs(connection, id, &step.edits, inverse)?;
+    Ok((id, time))
+}
+
+pub(crate) fn record_blobs(connection: &Connection, id: StepId, edits: &[Edit], inverse: &[Edit]) -> Result<(), Error> {
     let mut add = connection.prepare_cached("INSERT INTO step_blobs (step, hash) VALUES (?1, ?2)")?;
-    for blob in blobs_of(&step.edits, inverse) {
+    for blob in blobs_of(edits, inverse) {
         add.execute(params![id.get() as i64, blob.as_bytes()])?;
     }
-    Ok((id, time))
+    Ok(())
 }
 
 /// Makes `child` the step to which redo leads from `parent`.
@@ -158,6 +168,49 @@ pub(crate) fn recorded_blobs(connection: &Connection, id: StepId) -> Result<BTre
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-fn now() -> i64 {
+/// How many bytes a step's edits and their inverses take.
+pub(crate) fn size(connection: &Connection, id: StepId) -> Result<u64, Error> {
+    let sql = "SELECT length(CAST(edits AS BLOB)) + length(CAST(inverse AS BLOB)) FROM steps WHERE id = ?1";
+    let size: i64 = connection.prepare_cached(sql)?.query_row(params![id.get() as i64], |row| row.get(0))?;
+    Ok(size as u64)
+}
+
+/// Makes a step the root: it then leads from nothing to its state by `edits`.
+pub(crate) fn make_root(connection: &Connection, id: StepId, edits: &[Edit], inverse: &[Edit]) -> Result<(), Error> {
+    let number = id.get() as i64;
+    connection
+        .prepare_cached("UPDATE steps SET parent = NULL, edits = ?2, inverse = ?3 WHERE id = ?1")?
+        .execute(params![number, to_json(&edits)?, to_json(&inverse)?])?;
+    connection.prepare_cached("DELETE FROM step_blobs WHERE step = ?1")?.execute(params![number])?;
+    record_blobs(connection, id, edits, inverse)
+}
+
+/// Deletes a step and the names that it has. What refers to it is the caller's concern.
+pub(crate) fn delete(connection: &Connection, id: StepId) -> Result<(), Error> {
+    for sql in [
+        "DELETE FROM step_blobs WHERE step = ?1",
+        "DELETE FROM milestones WHERE step = ?1",
+        "DELETE FROM steps WHERE id = ?1",
+    ] {
+        connection.prepare_cached(sql)?.execute(params![id.get() as i64])?;
+    }
+    Ok(())
+}
+
+/// Where redo led to a step that has been deleted, it leads nowhere.
+pub(crate) fn clear_lost_ways(connection: &Connection) -> Result<(), Error> {
+    connection.execute("UPDATE steps SET next = NULL WHERE next NOT IN (SELECT id FROM steps)", [])?;
+    Ok(())
+}
+
+/// Blobs that no step names. The present state is what the steps have made: it names no others.
+pub(crate) fn unnamed_blobs(connection: &Connection) -> Result<Vec<BlobId>, Error> {
+    let mut query = connection.prepare("SELECT hash FROM blobs WHERE hash NOT IN (SELECT hash FROM step_blobs)")?;
+    let rows = query.query_map([], |row| Ok(BlobId::from_bytes(row.get(0)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Milliseconds since 1970 in UTC.
+pub(crate) fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }

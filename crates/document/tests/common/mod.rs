@@ -150,6 +150,42 @@ pub(crate) fn random_step(project: &mut Project, random: &mut Random, size: Blob
     Step::new(format!("edit {choice}"), edits)
 }
 
+/// A group, a mask, a shot, a sequence, a note and a model, in a project that has a layer and a frame.
+pub(crate) fn one_of_each(project: &mut Project) -> Vec<Edit> {
+    let mut random = Random(1);
+    let (layer, frame) = (project.document().layers[0].id, project.document().frames[0].id);
+    let outer = Group::new(project.next_group_id(), "Outer");
+    let mut group = Group::new(project.next_group_id(), "Inner");
+    group.parent = Some(outer.id);
+    let into = LayerChange::Group(Some(group.id));
+    let picture = project.put_blob(b"mask", "image/png").unwrap();
+    let mask = Mask::new(picture, Rect::new(-5, 5, 100, 200));
+    group.mask = Some(mask.clone());
+    let mut shot = Shot::new(project.next_shot_id(), "Shot", frame);
+    for (number, change) in (0..).map_while(|number| (number < 40).then(|| (number, random_shot_change(&mut random)))) {
+        match change {
+            ShotChange::Moves(moves) => shot.moves = moves,
+            ShotChange::Keyframes(keyframes) => shot.keyframes = keyframes,
+            _ => drop(shot.settings.insert(format!("setting {number}"), json!(number))),
+        }
+    }
+    let sequence = Sequence { id: project.next_sequence_id(), name: "Film".into(), shots: vec![shot.id, shot.id] };
+    let note = Note { id: project.next_note_id(), text: "A note\nof two lines".into(), place: Some(mask.rect) };
+    vec![
+        Edit::AddGroup { group: Box::new(outer) },
+        Edit::AddGroup { group: Box::new(group) },
+        Edit::SetLayer { layer, change: into },
+        Edit::SetLayer { layer, change: LayerChange::Mask(Some(mask)) },
+        Edit::AddShot { index: 0, shot: Box::new(shot) },
+        Edit::AddSequence { index: 0, sequence },
+        Edit::AddNote { note },
+        Edit::SetModel {
+            hash: BlobId::of(b"weights"),
+            model: Some(ModelRef { name: "Model".into(), family: "sd-1.5".into() }),
+        },
+    ]
+}
+
 fn random_mask(project: &mut Project, random: &mut Random) -> Option<Mask> {
     (random.below(3) > 0).then(|| Mask {
         image: project.put_blob(&random.bytes(200), "image/png").unwrap(),

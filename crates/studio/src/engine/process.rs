@@ -22,7 +22,7 @@ use tokio::{
 use super::EngineError;
 
 /// How long the worker may take to answer after its start: libtorch is read from disk, which may be cold.
-const START_TIMEOUT: Duration = Duration::from_secs(120);
+const START_TIMEOUT: Duration = Duration::from_mins(2);
 /// Lines of the worker's messages that are kept for an error's text.
 const KEPT_LINES: usize = 12;
 

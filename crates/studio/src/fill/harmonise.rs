@@ -178,8 +178,8 @@ impl Field {
             for x in 0..self.width {
                 let from = coarse.at((x as f32 - 0.5) / 2.0, (y as f32 - 0.5) / 2.0);
                 let cell = &mut self.cells[y * self.width + x];
-                for channel in 0..3 {
-                    cell.value[channel] = cell.value[channel] * cell.weight + from[channel] * (1.0 - cell.weight);
+                for (value, from) in cell.value.iter_mut().zip(from) {
+                    *value = *value * cell.weight + from * (1.0 - cell.weight);
                 }
             }
         }

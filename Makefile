@@ -1,0 +1,63 @@
+# The commands that a person must know. `make help` lists them.
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup build run demo test bench lint format clean starter-train starter-eval starter-export starter-test
+
+CARGO ?= cargo
+# `make setup GPU=cuda` takes the libtorch with CUDA.
+GPU ?= cpu
+export GPU
+# Everything built here: the programs, without the tests.
+PROGRAMS := -p outframe-cli -p outframe-engine
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+setup: ## system packages, libtorch and cargo's configuration (GPU=cuda for NVIDIA); all others call it
+	@scripts/setup.sh build
+
+build: setup ## the programs, optimised
+	$(CARGO) build --release $(PROGRAMS)
+
+run: build ## start Outframe; without a display: the guided demo
+	@echo "The desktop window is not part of this version yet; this is the guided demo of the command line."
+	@scripts/demo.sh
+
+demo: build ## the guided demo: pictures and a project file in out/demo
+	@scripts/demo.sh
+
+test: ## every test
+	@scripts/setup.sh test
+	$(CARGO) build --workspace --bins
+	$(CARGO) nextest run --workspace --all-targets
+	$(CARGO) test --workspace --doc --quiet
+
+bench: build ## measure against named peers (makes a Python environment, 5 GB); writes out/bench.json
+	python3 scripts/bench.py --python "$$(scripts/python-env.sh)"
+
+lint: ## formatting, clippy, licences and sources of dependencies
+	@scripts/setup.sh lint
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) deny --log-level error check bans licenses sources
+	bash -n scripts/*.sh models/starter/recipe/*.sh
+
+format: ## format the sources
+	$(CARGO) fmt --all
+
+clean: ## remove what was built; libtorch's folder in the user's cache stays
+	$(CARGO) clean
+	rm -rf out
+
+starter-train: ## train the starter model on this machine, at the lowest priority, until stopped
+	models/starter/recipe/run.sh --python "$$(scripts/python-env.sh)" train
+
+starter-eval: ## measure the starter model
+	models/starter/recipe/run.sh --python "$$(scripts/python-env.sh)" eval
+
+starter-export: ## write the trained weights into models/starter
+	models/starter/recipe/run.sh --python "$$(scripts/python-env.sh)" export
+
+starter-test: ## test the starter model's recipe (makes a Python environment, 5 GB)
+	models/starter/recipe/run.sh --python "$$(scripts/python-env.sh)" test

@@ -1,0 +1,28 @@
+//! Pictures into Outframe and out of it: bytes in, plain data out, without projects.
+//!
+//! - [`read_picture`] reads PNG, JPEG, WebP, TIFF, AVIF, GIF and BMP into upright sRGB pixels, with what the file says about
+//!   itself ([`Metadata`]): how it was generated (A1111, ComfyUI, `InvokeAI`, `NovelAI`, Outframe), who made it, with which camera.
+//! - [`write_png`], [`write_jpeg`], [`write_webp`], [`write_tiff`] write pixels tagged as sRGB, with a description that other
+//!   programs read, or stripped of it.
+//! - [`ora`] reads and writes layers as OpenRaster.
+//!
+//! Every file is untrusted: sizes, counts and depths are checked against [`Limits`] before memory is taken for them.
+
+mod avif;
+mod colour;
+mod container;
+mod error;
+mod format;
+mod jpeg;
+mod limits;
+mod metadata;
+pub mod ora;
+mod read;
+mod write;
+
+pub use error::{Error, Result};
+pub use format::{Format, sniff};
+pub use limits::Limits;
+pub use metadata::{DigitalSourceType, ExifBasics, GenerationMetadata, Metadata, OUTFRAME_KEYWORD, a1111, from_texts};
+pub use read::{Picture, read_picture};
+pub use write::{Effort, WriteMetadata, WriteOptions, write_jpeg, write_png, write_tiff, write_webp};
