@@ -9,7 +9,7 @@ use image::{
     ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, RgbaImage, metadata::Orientation,
 };
 
-use crate::{Error, Format, Limits, Metadata, Result, colour::Profile, container::Raw, jpeg, sniff};
+use crate::{Error, Format, Limits, Metadata, Result, colour::Profile, container::{Raw, tiff_tag}, jpeg, sniff};
 
 /// A picture that was read.
 #[derive(Debug, Clone)]
@@ -195,10 +195,8 @@ fn decode(format: Format, bytes: &[u8], limits: &Limits) -> Result<Decoded> {
         Format::Tiff => {
             // The file itself is what EXIF looks like. Only its directories matter, but the reader takes a copy of the whole.
             let exif = (bytes.len() <= limits.max_text_bytes).then_some(bytes);
-            let xmp = decoder.xmp_metadata().ok().flatten();
-            let iptc = decoder.iptc_metadata().ok().flatten();
-            let icc = decoder.icc_profile().ok().flatten();
-            Raw::of_parts(exif, xmp.as_deref(), iptc.as_deref(), icc.as_deref(), limits)
+            let [xmp, iptc, icc] = [700, 33_723, 34_675].map(|tag| tiff_tag(bytes, tag));
+            Raw::of_parts(exif, xmp, iptc, icc, limits)
         }
         _ => Raw::default(),
     };
