@@ -9,7 +9,12 @@ use image::{
     ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, RgbaImage, metadata::Orientation,
 };
 
-use crate::{Error, Format, Limits, Metadata, Result, colour::Profile, container::{Raw, tiff_tag}, jpeg, sniff};
+use crate::{
+    Error, Format, Limits, Metadata, Result,
+    colour::Profile,
+    container::{Raw, tiff_tag},
+    jpeg, sniff,
+};
 
 /// A picture that was read.
 #[derive(Debug, Clone)]
@@ -117,7 +122,10 @@ pub(crate) struct Decoded {
 fn read_as(format: Format, bytes: &[u8], limits: &Limits) -> Result<Picture> {
     let decoded = match format {
         Format::Jpeg => jpeg::read(bytes, limits)?,
+        #[cfg(feature = "avif")]
         Format::Avif => crate::avif::read(bytes, limits)?,
+        #[cfg(not(feature = "avif"))]
+        Format::Avif => return Err(Error::Unsupported { format, what: "AV1, which this build leaves out".into() }),
         Format::OpenRaster => {
             return Err(Error::Unsupported { format, what: "layers, where a single picture is expected".into() });
         }

@@ -30,15 +30,26 @@ fn pixels() -> impl Strategy<Value = DynamicImage> {
 /// Any character that XML can hold.
 fn name() -> impl Strategy<Value = String> {
     prop::collection::vec(any::<char>(), 0..12).prop_map(|chars| {
-        chars.into_iter().filter(|&c| matches!(c, '\t' | '\n' | '\r') || (c >= ' ' && !matches!(c, '\u{fffe}' | '\u{ffff}'))).collect()
+        chars
+            .into_iter()
+            .filter(|&c| matches!(c, '\t' | '\n' | '\r') || (c >= ' ' && !matches!(c, '\u{fffe}' | '\u{ffff}')))
+            .collect()
     })
 }
 
 fn layer() -> impl Strategy<Value = Layer> {
     let leaf = pixels().prop_map(Content::Pixels);
     let properties =
-        (name(), 0.0_f32..=1.0, any::<[bool; 3]>(), prop::sample::select(&CompositeOp::ALL[..]), any::<(i32, i32)>()).boxed();
-    let make = |(name, opacity, [visible, locked, selected], composite_op, (x, y)): (String, f32, [bool; 3], _, (i32, i32)), content| {
+        (name(), 0.0_f32..=1.0, any::<[bool; 3]>(), prop::sample::select(&CompositeOp::ALL[..]), any::<(i32, i32)>())
+            .boxed();
+    let make = |(name, opacity, [visible, locked, selected], composite_op, (x, y)): (
+        String,
+        f32,
+        [bool; 3],
+        _,
+        (i32, i32),
+    ),
+                content| {
         let (x, y) = if matches!(content, Content::Group { .. }) { (0, 0) } else { (x, y) };
         Layer { name, opacity, visible, locked, selected, composite_op, x, y, content }
     };
@@ -80,7 +91,8 @@ fn sample() -> (Stack, RgbaImage) {
         ..Layer::picture("Tinte \"ä\" & <漢字>", -5, 7, red.clone())
     };
     let group = Layer::group("Gruppe", vec![top, Layer::picture("second", 1, 2, red.clone())]);
-    let stack = Stack { width: 640, height: 480, resolution: None, layers: vec![group, Layer::picture("bottom", 0, 0, red)] };
+    let stack =
+        Stack { width: 640, height: 480, resolution: None, layers: vec![group, Layer::picture("bottom", 0, 0, red)] };
     (stack, RgbaImage::from_pixel(640, 480, Rgba([9, 8, 7, 255])))
 }
 
@@ -131,7 +143,9 @@ assert size(archive.read("mergedimage.png")) == (640, 480)
 assert size(archive.read("Thumbnails/thumbnail.png")) == (256, 192)
 print("read")
 "#;
-    let Some(python) = ["python3", "python"].into_iter().find(|python| Command::new(python).arg("--version").output().is_ok()) else {
+    let Some(python) =
+        ["python3", "python"].into_iter().find(|python| Command::new(python).arg("--version").output().is_ok())
+    else {
         eprintln!("skipped: there is no Python here");
         return;
     };

@@ -213,10 +213,12 @@ still.save(OUT / "plain-420.avif", quality=95, subsampling="4:2:0")
 translucent = still.convert("RGBA")
 translucent.putalpha(128)
 translucent.save(OUT / "alpha.avif", quality=95, subsampling="4:4:4")
-exif = Image.Exif()
-exif[0x0112] = 6
-turned = upright().resize((48, 32), Image.Resampling.NEAREST).transpose(STORED[6])
-turned.save(OUT / "orientation-6.avif", quality=100, subsampling="4:4:4", exif=exif)
+for number, operation in STORED.items():
+    exif = Image.Exif()
+    exif[0x0112] = number
+    turned = upright().resize((48, 32), Image.Resampling.NEAREST)
+    turned = turned.transpose(operation) if operation is not None else turned
+    turned.save(OUT / f"orientation-{number}.avif", quality=100, subsampling="4:4:4", exif=exif)
 picture.resize((64, 8), Image.Resampling.NEAREST).save(OUT / "adobe.avif", quality=100, subsampling="4:4:4", icc_profile=WIDE["adobe"])
 
 # --- descriptions ---

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use image::{DynamicImage, GenericImageView as _, Rgba, RgbaImage};
 use outframe_interchange::{
-    DigitalSourceType, Error, Format, GenerationMetadata, Limits, Metadata, Picture, WriteMetadata, WriteOptions, a1111,
-    from_texts, read_picture, write_jpeg, write_png, write_tiff, write_webp,
+    DigitalSourceType, Error, Format, GenerationMetadata, Limits, Metadata, Picture, WriteMetadata, WriteOptions,
+    a1111, from_texts, read_picture, write_jpeg, write_png, write_tiff, write_webp,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -56,6 +56,34 @@ fn every_orientation_comes_out_upright() {
         assert_eq!(picture.lossless_as_is, number == 1, "{name}");
         assert_eq!(picture.metadata.exif.make.as_deref(), Some("Maker"), "{name}");
         assert_eq!(picture.metadata.exif.date_time.as_deref(), Some("2024-05-01 13:37:00"), "{name}");
+    }
+}
+
+#[test]
+#[cfg(feature = "avif")]
+fn avif_of_every_orientation_sampling_and_profile() {
+    let wanted = expected("upright");
+    for number in 1..=8 {
+        let name = format!("orientation-{number}.avif");
+        let picture = read(&name);
+        assert_eq!((picture.size(), picture.orientation), ((48, 32), number), "{name}");
+        for (at, wanted) in wanted.iter().enumerate() {
+            near(rgb(&picture, at as u32 % 3 * 16 + 8, at as u32 / 3 * 16 + 8), *wanted, 6, &name);
+        }
+    }
+    for name in ["plain.avif", "plain-420.avif", "alpha.avif"] {
+        let picture = read(name);
+        assert_eq!((picture.size(), picture.bit_depth, picture.lossless_as_is), ((64, 48), 8, false));
+        for (at, wanted) in wanted.iter().enumerate() {
+            near(rgb(&picture, at as u32 % 3 * 21 + 10, at as u32 / 3 * 24 + 12), *wanted, 12, name);
+        }
+        let alpha = picture.pixels.get_pixel(30, 20).0[3];
+        assert!(alpha.abs_diff(if name == "alpha.avif" { 128 } else { 255 }) <= 1, "{name}: {alpha}");
+    }
+    let picture = read("adobe.avif");
+    assert!(picture.had_profile);
+    for (at, wanted) in expected("adobe").iter().enumerate() {
+        near(rgb(&picture, at as u32 * 8 + 4, 4), *wanted, 6, "adobe.avif");
     }
 }
 
@@ -137,7 +165,11 @@ fn generation_texts_of_five_programs_are_found() {
         assert!(generation.prompt.ends_with("on a hill, (sunset:1.2)"), "{name}");
         assert_eq!(generation.prompt.contains("漢字"), name.contains("packed"));
         assert_eq!(generation.negative, "blurry, low quality", "{name}");
-        assert_eq!((generation.seed, generation.steps, generation.cfg), (Some(1_234_567_890), Some(28), Some(6.5)), "{name}");
+        assert_eq!(
+            (generation.seed, generation.steps, generation.cfg),
+            (Some(1_234_567_890), Some(28), Some(6.5)),
+            "{name}"
+        );
         assert_eq!((generation.size, generation.denoising_strength), (Some((512, 768)), Some(0.4)), "{name}");
         assert_eq!(generation.extra["Lora hashes"], "detail: 7c6b, other: 12", "{name}");
     }
@@ -307,23 +339,25 @@ fn generation() -> impl Strategy<Value = GenerationMetadata> {
         prop::option::of(0.0_f64..1.0),
         prop::collection::btree_map("X[a-z][A-Za-z0-9_/-]{0,8}", value, 0..4),
     )
-        .prop_map(|(prompt, negative, (seed, steps, cfg), sampler, scheduler, model, model_hash, size, strength, extra)| {
-            GenerationMetadata {
-                prompt,
-                negative: negative.unwrap_or_default(),
-                seed: Some(seed),
-                steps: Some(steps),
-                cfg: Some(cfg),
-                sampler,
-                scheduler,
-                model,
-                model_hash,
-                size,
-                denoising_strength: strength,
-                source: "a1111".into(),
-                extra,
-            }
-        })
+        .prop_map(
+            |(prompt, negative, (seed, steps, cfg), sampler, scheduler, model, model_hash, size, strength, extra)| {
+                GenerationMetadata {
+                    prompt,
+                    negative: negative.unwrap_or_default(),
+                    seed: Some(seed),
+                    steps: Some(steps),
+                    cfg: Some(cfg),
+                    sampler,
+                    scheduler,
+                    model,
+                    model_hash,
+                    size,
+                    denoising_strength: strength,
+                    source: "a1111".into(),
+                    extra,
+                }
+            },
+        )
 }
 
 proptest! {
