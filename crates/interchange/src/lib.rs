@@ -8,11 +8,14 @@
 //!
 //! Every file is untrusted: sizes, counts and depths are checked against [`Limits`] before memory is taken for them.
 
+#[cfg(feature = "avif")]
 mod avif;
 mod colour;
 mod container;
 mod error;
 mod format;
+#[cfg(feature = "avif")]
+mod heif;
 mod jpeg;
 mod limits;
 mod metadata;
