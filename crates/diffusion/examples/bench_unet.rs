@@ -40,7 +40,8 @@ fn main() -> Outcome<()> {
     let mut bench = None;
     let mut out = std::io::stdout().lock();
     for line in std::io::stdin().lock().lines() {
-        let answer = obey(&mut bench, serde_json::from_str(&line?)?).unwrap_or_else(|e| json!({"error": e.to_string()}));
+        let answer =
+            obey(&mut bench, serde_json::from_str(&line?)?).unwrap_or_else(|e| json!({"error": e.to_string()}));
         writeln!(out, "{answer}")?;
         out.flush()?;
     }
