@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
     /// Print one JSON document on standard output, for scripts; messages go to standard error
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Show no progress
+    /// Show no progress; warnings are still told
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
     #[command(subcommand)]

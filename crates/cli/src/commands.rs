@@ -6,8 +6,8 @@ use anyhow::Context as _;
 use image::DynamicImage;
 use outframe_document::Project;
 use outframe_studio::{
-    CancellationToken, ExportOptions, ExtendRequest, GenerateRequest, ImportOptions, Models, Studio, encode_png,
-    engine::EngineOptions, import_pictures, thumbnail, write_whole,
+    CancellationToken, ExportOptions, ExtendRequest, GenerateRequest, ImportOptions, Models, Studio, StudioError,
+    TakeImage, encode_png, engine::EngineOptions, import_pictures, thumbnail, write_whole,
 };
 
 use crate::{
@@ -68,13 +68,31 @@ fn studio(options: &arguments::Engine) -> Studio {
     Studio::new(engine, Models::discover())
 }
 
-/// Opens a project for changes, or makes it.
-fn open_or_create(file: &Path) -> anyhow::Result<Project> {
-    if file.exists() {
-        return Ok(Project::open(file)?);
+/// The project, opened for changes; nothing where there is none yet.
+fn existing(file: &Path) -> anyhow::Result<Option<Project>> {
+    Ok(if file.exists() { Some(Project::open(file)?) } else { None })
+}
+
+/// Changes a project and closes it. One that is not there is made, and taken away again when the change fails: empty it would
+/// only be in the way.
+fn change<T>(
+    file: &Path,
+    existing: Option<Project>,
+    work: impl FnOnce(&mut Project) -> Result<T, StudioError>,
+) -> anyhow::Result<T> {
+    let is_new = existing.is_none();
+    let mut project = match existing {
+        Some(project) => project,
+        None => Project::create(file, &file.file_stem().unwrap_or_default().to_string_lossy())?,
+    };
+    let worked = work(&mut project);
+    let closed = if worked.is_ok() { finish(project) } else { project.close().map_err(Into::into) };
+    if worked.is_err() && is_new {
+        let _ = std::fs::remove_file(file);
     }
-    let title = file.file_stem().unwrap_or_default().to_string_lossy();
-    Ok(Project::create(file, &title)?)
+    let value = worked?;
+    closed?;
+    Ok(value)
 }
 
 fn generate(options: &arguments::Generate, json: bool, show: &Progress) -> anyhow::Result<()> {
@@ -85,10 +103,13 @@ fn generate(options: &arguments::Generate, json: bool, show: &Progress) -> anyho
         takes: options.count,
     };
     // Before the work, so that a locked or foreign file costs no minutes of computing.
-    let existing = match &options.project {
-        Some(file) if file.exists() => Some(Project::open(file)?),
-        _ => None,
+    let project = match &options.project {
+        Some(file) => existing(file)?,
+        None => None,
     };
+    if let (None, Some(file)) = (&project, &options.project) {
+        writable(file)?;
+    }
     if let Some(out) = &options.out {
         writable(out)?;
     }
@@ -100,26 +121,29 @@ fn generate(options: &arguments::Generate, json: bool, show: &Progress) -> anyho
     })?;
     show.finish();
 
-    let mut takes = Vec::new();
-    for (index, take) in painting.takes.iter().enumerate() {
-        let file = options.out.as_ref().map(|out| numbered(out, index, painting.takes.len()));
+    let model = painting.provenance.request.model_name.clone();
+    // What can be kept is kept: a picture file that cannot be written does not cost the project its takes.
+    let written = write_takes(&painting.takes, options.out.as_deref());
+    if let Some(file) = &options.project {
+        change(file, project, |project| painting.place(project))?;
+    }
+    let takes = written?;
+    let done = Generated { prompt: options.prompt.clone(), model, takes, project: options.project.clone() };
+    report::print(json, &done, report::generated)
+}
+
+/// Writes the takes where asked to.
+fn write_takes(takes: &[TakeImage], out: Option<&Path>) -> anyhow::Result<Vec<GeneratedTake>> {
+    let mut told = Vec::new();
+    for (index, take) in takes.iter().enumerate() {
+        let file = out.map(|out| numbered(out, index, takes.len()));
         if let Some(file) = &file {
             write_whole(file, &encode_png(&DynamicImage::ImageRgb8(take.image.clone()))?)?;
         }
         let (width, height) = take.image.dimensions();
-        takes.push(GeneratedTake { seed: take.seed, width, height, seconds: take.seconds, file });
+        told.push(GeneratedTake { seed: take.seed, width, height, seconds: take.seconds, file });
     }
-    let model = painting.provenance.request.model_name.clone();
-    if let Some(file) = &options.project {
-        let mut project = match existing {
-            Some(project) => project,
-            None => open_or_create(file)?,
-        };
-        painting.place(&mut project)?;
-        finish(project)?;
-    }
-    let done = Generated { prompt: options.prompt.clone(), model, takes, project: options.project.clone() };
-    report::print(json, &done, report::generated)
+    Ok(told)
 }
 
 /// `FILE.png`, or `FILE-1.png` and so on when there are several takes.
@@ -172,17 +196,8 @@ fn extend(options: &arguments::Extend, json: bool, show: &Progress) -> anyhow::R
 
 fn import(options: &arguments::Import, json: bool) -> anyhow::Result<()> {
     let paths: Vec<&Path> = options.images.iter().map(PathBuf::as_path).collect();
-    let is_new = !options.file.exists();
-    let mut project = open_or_create(&options.file)?;
     let how = ImportOptions { at: options.at, each_as_layer: options.each_as_layer };
-    let imported = import_pictures(&mut project, &paths, how);
-    finish(project)?;
-    let imported = imported.inspect_err(|_| {
-        // A project that was made for pictures that cannot be read would only be in the way.
-        if is_new {
-            let _ = std::fs::remove_file(&options.file);
-        }
-    })?;
+    let imported = change(&options.file, existing(&options.file)?, |project| import_pictures(project, &paths, how))?;
     for warning in imported.iter().flat_map(|one| &one.warnings) {
         eprintln!("note: {warning}");
     }

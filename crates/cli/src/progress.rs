@@ -1,4 +1,5 @@
-//! Progress for people: bars on a terminal, nothing where standard error is no terminal.
+//! Progress for people: bars on a terminal, none where standard error is no terminal. What a person should know is said in
+//! either case, on standard error.
 
 use std::time::Duration;
 
@@ -8,12 +9,12 @@ use outframe_studio::{Event, engine::JobEvent};
 /// Shows the events of a use-case.
 pub(crate) struct Progress {
     bar: ProgressBar,
-    quiet: bool,
 }
 
 impl Progress {
-    pub(crate) fn new(quiet: bool) -> Self {
-        Self { bar: if quiet { ProgressBar::hidden() } else { ProgressBar::new_spinner() }, quiet }
+    /// With a bar, or for scripts and who does not want one, without.
+    pub(crate) fn new(hidden: bool) -> Self {
+        Self { bar: if hidden { ProgressBar::hidden() } else { ProgressBar::new_spinner() } }
     }
 
     pub(crate) fn show(&self, event: Event) {
@@ -43,9 +44,7 @@ impl Progress {
     }
 
     fn say(&self, text: &str) {
-        if !self.quiet {
-            self.bar.suspend(|| eprintln!("note: {text}"));
-        }
+        self.bar.suspend(|| eprintln!("note: {text}"));
     }
 
     pub(crate) fn finish(&self) {

@@ -339,12 +339,8 @@ fn mend(file: &Path, to: &Path, json: bool) -> anyhow::Result<()> {
         notes: repaired.notes,
     };
     report::print(json, &row, |row| {
-        let mut text = format!(
-            "{}: {} pictures and {} steps were saved",
-            row.file.display(),
-            row.pictures_kept,
-            row.steps_kept
-        );
+        let mut text =
+            format!("{}: {} pictures and {} steps were saved", row.file.display(), row.pictures_kept, row.steps_kept);
         if row.complete {
             text += "; nothing was lost.\n";
         } else {

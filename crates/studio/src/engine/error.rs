@@ -18,11 +18,11 @@ pub enum EngineError {
         searched: Vec<PathBuf>,
     },
     /// The worker's program could not be started, or did not answer after its start.
-    #[error("The engine could not be started: {what}. {said}")]
+    #[error("The engine could not be started: {what}.{said}")]
     Start {
         /// What happened.
         what: String,
-        /// The end of what it printed.
+        /// The end of what it printed or what to do, with a space before it; or nothing.
         said: String,
     },
     /// The worker stopped by itself or was killed.

@@ -15,7 +15,8 @@ use outframe_engine::{
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt, AsyncWriteExt as _, BufReader},
     process::{Child, ChildStdin, ChildStdout, Command},
-    sync::{Mutex as AsyncMutex, mpsc, watch},
+    sync::{Mutex as AsyncMutex, mpsc, oneshot, watch},
+    task::JoinHandle,
 };
 
 use super::EngineError;
@@ -60,7 +61,12 @@ impl Process {
     /// Starts the worker and waits for its greeting.
     pub(super) async fn start(program: &Path) -> Result<Self, EngineError> {
         let failed = |what: String| EngineError::Start { what, said: String::new() };
-        let mut child = Command::new(program)
+        let mut command = Command::new(program);
+        // A group of its own: Ctrl-C in a terminal goes to the whole group, and it is this process that decides what becomes
+        // of the worker. When this process is gone, the worker notices by its closed input.
+        #[cfg(unix)]
+        command.process_group(0);
+        let mut child = command
             // Compute threads that wait for each other by spinning take the machine from everything else: on a busy one the
             // same picture took many times as long.
             .env("OMP_WAIT_POLICY", "PASSIVE")
@@ -78,7 +84,7 @@ impl Process {
         let pid = child.id().unwrap_or_default();
         let shared = Arc::new(Shared::default());
         let keeper = Arc::clone(&shared);
-        tokio::spawn(async move {
+        let listening = tokio::spawn(async move {
             let mut lines = BufReader::new(messages).lines();
             while let Ok(Some(line)) = lines.next_line().await {
                 let mut said = lock(&keeper.said);
@@ -89,29 +95,27 @@ impl Process {
             }
         });
 
-        let (hello, greeting) = tokio::sync::oneshot::channel();
+        let (hello, greeting) = oneshot::channel();
         let (kill, killed) = mpsc::channel(1);
         let (end, ended) = watch::channel(None);
-        tokio::spawn(attend(child, output, Arc::clone(&shared), hello, killed, end));
+        tokio::spawn(attend(child, output, Arc::clone(&shared), (hello, killed, end), listening));
 
         let process = Self { pid, input: AsyncMutex::new(input), shared, ended, kill };
-        process.tell(Request::Hello { protocol: PROTOCOL }).await?;
-        match tokio::time::timeout(START_TIMEOUT, greeting).await {
-            Ok(Ok(PROTOCOL)) => Ok(process),
-            Ok(Ok(other)) => Err(EngineError::Start {
-                what: format!("it speaks version {other} of the protocol, this program version {PROTOCOL}"),
-                said: "Install both from the same release.".into(),
-            }),
-            Ok(Err(_)) => {
-                let how = process.how().await;
-                Err(EngineError::Start { what: how, said: process.shared.said() })
-            }
+        // A program that ends at once may take the greeting or not: either way there comes no answer, which is told below.
+        let _ = process.tell(Request::Hello { protocol: PROTOCOL }).await;
+        let (how, advice) = match tokio::time::timeout(START_TIMEOUT, greeting).await {
+            Ok(Ok(PROTOCOL)) => return Ok(process),
+            Ok(Ok(other)) => (
+                format!("it speaks version {other} of the protocol, this program version {PROTOCOL}"),
+                " Install both from the same release.".into(),
+            ),
+            Ok(Err(_)) => (process.how().await, process.shared.said()),
             Err(_) => {
                 process.kill().await;
-                let what = format!("it did not answer within {} seconds", START_TIMEOUT.as_secs());
-                Err(EngineError::Start { what, said: process.shared.said() })
+                (format!("it did not answer within {} seconds", START_TIMEOUT.as_secs()), process.shared.said())
             }
-        }
+        };
+        Err(EngineError::Start { what: format!("{}: {how}", program.display()), said: advice })
     }
 
     pub(super) fn pid(&self) -> u32 {
@@ -211,9 +215,8 @@ async fn attend(
     mut child: Child,
     output: ChildStdout,
     shared: Arc<Shared>,
-    hello: tokio::sync::oneshot::Sender<u32>,
-    mut killed: mpsc::Receiver<()>,
-    end: watch::Sender<Option<String>>,
+    (hello, mut killed, end): (oneshot::Sender<u32>, mpsc::Receiver<()>, watch::Sender<Option<String>>),
+    listening: JoinHandle<()>,
 ) {
     let mut hello = Some(hello);
     let reading = async {
@@ -253,6 +256,8 @@ async fn attend(
         (None, Ok(status)) => in_words(status),
         (None, Err(error)) => error.to_string(),
     };
+    // Its last words belong to the error. Whoever else holds its standard error open is not waited for.
+    let _ = tokio::time::timeout(Duration::from_secs(1), listening).await;
     let _ = end.send(Some(how));
     lock(&shared.waiting).clear();
 }
