@@ -255,8 +255,8 @@ fn writes_that_fail_at_any_point_lose_nothing() {
             .unwrap();
         let out = String::from_utf8_lossy(&output.stdout);
         assert!(out.contains("said all held"), "{out}\n{}", String::from_utf8_lossy(&output.stderr));
-        let said = out.lines().filter_map(|line| line.strip_prefix("said "));
-        if let Some(said) = said.filter(|said| *said != "all held").next_back() {
+        let mut said = out.lines().filter_map(|line| line.strip_prefix("said "));
+        if let Some(said) = said.rfind(|said| *said != "all held") {
             last = said.to_owned();
         }
         let project = Project::open(&path).unwrap();

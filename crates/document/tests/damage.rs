@@ -90,9 +90,9 @@ fn mutate(whole: &[u8], random: &mut Random) -> (Vec<u8>, &'static str) {
             (bytes, "a page of noise")
         }
         _ => {
-            for at in 0..100 {
+            for byte in bytes.iter_mut().take(100) {
                 if random.below(6) == 0 {
-                    bytes[at] = random.next() as u8;
+                    *byte = random.next() as u8;
                 }
             }
             (bytes, "an altered header")

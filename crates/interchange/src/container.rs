@@ -94,7 +94,7 @@ impl Raw {
                                 raw.warnings.push("The colour profile is too large and was ignored".into());
                             }
                             Inflated::Damaged => {
-                                raw.warnings.push("The colour profile is damaged and was ignored".into())
+                                raw.warnings.push("The colour profile is damaged and was ignored".into());
                             }
                         }
                     }
@@ -174,10 +174,8 @@ impl Raw {
                         photoshop.extend_from_slice(part);
                     }
                 }
-                0xfe => {
-                    if raw.room("A comment", data.len(), limits) {
-                        raw.texts.push(("comment".into(), latin1_or_utf8(data)));
-                    }
+                0xfe if raw.room("A comment", data.len(), limits) => {
+                    raw.texts.push(("comment".into(), latin1_or_utf8(data)));
                 }
                 _ => {}
             }

@@ -99,8 +99,8 @@ fn boxes(bytes: &[u8]) -> impl Iterator<Item = ([u8; 4], &[u8])> {
     .take(MOST)
 }
 
-fn find<'a>(bytes: &'a [u8], kind: &[u8; 4]) -> Option<&'a [u8]> {
-    boxes(bytes).find(|(found, _)| found == kind).map(|(_, content)| content)
+fn find(bytes: &[u8], kind: [u8; 4]) -> Option<&[u8]> {
+    boxes(bytes).find(|(found, _)| *found == kind).map(|(_, content)| content)
 }
 
 struct Item<'a> {
@@ -116,37 +116,29 @@ struct Place {
     extents: Vec<(u64, u64)>,
 }
 
-pub(crate) fn parse(bytes: &[u8], limits: &Limits) -> Result<Heif> {
-    let meta = find(bytes, b"meta")
-        .and_then(|meta| meta.get(4..))
-        .ok_or_else(|| damaged("it has no description of its items"))?;
-    let primary = find(meta, b"pitm")
-        .and_then(|pitm| {
-            let mut pitm = Bytes(pitm);
-            let (version, _) = pitm.version()?;
-            pitm.id(version > 0)
-        })
-        .ok_or_else(|| damaged("it does not say which item is the picture"))?;
-    let items = find(meta, b"iinf").and_then(items).ok_or_else(|| damaged("its list of items is broken"))?;
-    let places = find(meta, b"iloc").and_then(places).ok_or_else(|| damaged("its list of places is broken"))?;
-    let links = find(meta, b"iref").map(links).unwrap_or_default();
-    let (properties, owners) = find(meta, b"iprp").and_then(properties).unwrap_or_default();
-    let of = |id: u32| {
+/// The lists of a file.
+struct Meta<'a> {
+    bytes: &'a [u8],
+    idat: &'a [u8],
+    items: Vec<Item<'a>>,
+    places: Vec<Place>,
+    links: Vec<([u8; 4], u32, u32)>,
+    properties: Properties<'a>,
+}
+
+impl<'a> Meta<'a> {
+    fn properties_of(&self, id: u32) -> impl Iterator<Item = &([u8; 4], &'a [u8])> {
+        let (all, owners) = &self.properties;
         owners
             .iter()
             .filter(move |(owner, _)| *owner == id)
-            .filter_map(|(_, index)| properties.get(usize::from(*index).checked_sub(1)?))
-    };
-    match items.iter().find(|item| item.id == primary).map(|item| item.kind) {
-        Some(kind) if kind == *b"av01" => {}
-        Some(kind) if kind == *b"grid" => return Err(unsupported("a grid of several pictures")),
-        Some(_) => return Err(unsupported("another coding than AV1")),
-        None => return Err(damaged("its picture is not in the list of items")),
+            .filter_map(|(_, index)| all.get(usize::from(*index).checked_sub(1)?))
     }
-    let idat = find(meta, b"idat").unwrap_or_default();
-    let data = |id: u32, most: usize| -> Option<Vec<u8>> {
-        let place = places.iter().find(|place| place.id == id)?;
-        let whole = if place.in_idat { idat } else { bytes };
+
+    /// An item's bytes, put together from where they lie.
+    fn data(&self, id: u32, most: usize) -> Option<Vec<u8>> {
+        let place = self.places.iter().find(|place| place.id == id)?;
+        let whole = if place.in_idat { self.idat } else { self.bytes };
         let mut data = Vec::new();
         for &(start, size) in &place.extents {
             let start = usize::try_from(start).ok()?;
@@ -159,76 +151,109 @@ pub(crate) fn parse(bytes: &[u8], limits: &Limits) -> Result<Heif> {
             data.extend_from_slice(part);
         }
         Some(data)
-    };
-    let mut heif = Heif {
-        colour: data(primary, bytes.len()).ok_or_else(|| damaged("its picture lies outside of the file"))?,
-        alpha: None,
-        premultiplied: false,
-        size: None,
-        orientation: Orientation::NoTransforms,
-        icc: None,
-        cicp: None,
-        exif: None,
-        xmp: None,
-        cropped: false,
-    };
-    let (mut turns, mut mirror) = (0, None);
-    for (kind, content) in of(primary) {
-        match kind {
-            b"ispe" => {
-                heif.size =
-                    Bytes(content.get(4..).unwrap_or_default()).number(8).map(|both| ((both >> 32) as u32, both as u32))
-            }
-            b"irot" => turns = content.first().map_or(0, |turns| turns & 3),
-            b"imir" => mirror = content.first().map(|axis| axis & 1),
-            b"clap" => heif.cropped = true,
-            b"colr" => match content {
-                [b'n', b'c', b'l', b'x', _, primaries, _, transfer, _, matrix, range, ..] => {
-                    heif.cicp = Some([*primaries, *transfer, *matrix, range >> 7]);
-                }
-                [b'p', b'r', b'o', b'f', icc @ ..] | [b'r', b'I', b'C', b'C', icc @ ..] => {
-                    heif.icc = Some(icc.to_vec())
-                }
-                _ => {}
-            },
-            _ => {}
-        }
     }
-    heif.orientation = orientation(turns, mirror);
-    for &(kind, from, to) in &links {
-        if to != primary && from != primary {
-            continue;
-        }
-        let Some(item) = items.iter().find(|item| item.id == from) else { continue };
+
+    fn is_alpha(&self, id: u32) -> bool {
+        self.properties_of(id).any(|(kind, content)| {
+            kind == b"auxC"
+                && content.get(4..).is_some_and(|name| {
+                    name.starts_with(b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha")
+                        || name.starts_with(b"urn:mpeg:hevc:2015:auxid:1")
+                })
+        })
+    }
+}
+
+pub(crate) fn parse(bytes: &[u8], limits: &Limits) -> Result<Heif> {
+    let meta = find(bytes, *b"meta")
+        .and_then(|meta| meta.get(4..))
+        .ok_or_else(|| damaged("it has no description of its items"))?;
+    let primary = find(meta, *b"pitm")
+        .and_then(|pitm| {
+            let mut pitm = Bytes(pitm);
+            let (version, _) = pitm.version()?;
+            pitm.id(version > 0)
+        })
+        .ok_or_else(|| damaged("it does not say which item is the picture"))?;
+    let meta = Meta {
+        bytes,
+        idat: find(meta, *b"idat").unwrap_or_default(),
+        items: find(meta, *b"iinf").and_then(items).ok_or_else(|| damaged("its list of items is broken"))?,
+        places: find(meta, *b"iloc").and_then(places).ok_or_else(|| damaged("its list of places is broken"))?,
+        links: find(meta, *b"iref").map(links).unwrap_or_default(),
+        properties: find(meta, *b"iprp").and_then(properties).unwrap_or_default(),
+    };
+    match meta.items.iter().find(|item| item.id == primary).map(|item| item.kind) {
+        Some(kind) if kind == *b"av01" => {}
+        Some(kind) if kind == *b"grid" => return Err(unsupported("a grid of several pictures")),
+        Some(_) => return Err(unsupported("another coding than AV1")),
+        None => return Err(damaged("its picture is not in the list of items")),
+    }
+    let colour = meta.data(primary, bytes.len()).ok_or_else(|| damaged("its picture lies outside of the file"))?;
+    let mut heif = Heif::of_properties(colour, meta.properties_of(primary));
+    for &(kind, from, to) in &meta.links {
+        let Some(item) = meta.items.iter().find(|item| item.id == from).filter(|_| to == primary) else { continue };
         match (&kind, &item.kind) {
-            (b"auxl", b"av01") if heif.alpha.is_none() => {
-                let is_alpha = of(from).any(|(kind, content)| {
-                    kind == b"auxC"
-                        && content.get(4..).is_some_and(|name| {
-                            name.starts_with(b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha")
-                                || name.starts_with(b"urn:mpeg:hevc:2015:auxid:1")
-                        })
-                });
-                if is_alpha {
-                    heif.alpha = data(from, bytes.len());
-                    heif.premultiplied = links.contains(&(*b"prem", primary, from));
-                }
+            (b"auxl", b"av01") if heif.alpha.is_none() && meta.is_alpha(from) => {
+                heif.alpha = meta.data(from, bytes.len());
+                heif.premultiplied = meta.links.contains(&(*b"prem", primary, from));
             }
             // Four bytes say how far behind them the TIFF structure begins.
             (b"cdsc", b"Exif") => {
-                heif.exif = data(from, limits.max_text_bytes).and_then(|exif| {
+                heif.exif = meta.data(from, limits.max_text_bytes).and_then(|exif| {
                     let mut exif = Bytes(&exif);
                     let skip = exif.long()? as usize;
                     exif.0.get(skip..).map(<[u8]>::to_vec)
                 });
             }
             (b"cdsc", b"mime") if item.content_type == b"application/rdf+xml" => {
-                heif.xmp = data(from, limits.max_text_bytes)
+                heif.xmp = meta.data(from, limits.max_text_bytes);
             }
             _ => {}
         }
     }
     Ok(heif)
+}
+
+impl Heif {
+    fn of_properties<'a>(colour: Vec<u8>, properties: impl Iterator<Item = &'a ([u8; 4], &'a [u8])>) -> Self {
+        let mut heif = Self {
+            colour,
+            alpha: None,
+            premultiplied: false,
+            size: None,
+            orientation: Orientation::NoTransforms,
+            icc: None,
+            cicp: None,
+            exif: None,
+            xmp: None,
+            cropped: false,
+        };
+        let (mut turns, mut mirror) = (0, None);
+        for (kind, content) in properties {
+            match kind {
+                b"ispe" => {
+                    let both = Bytes(content.get(4..).unwrap_or_default()).number(8);
+                    heif.size = both.map(|both| ((both >> 32) as u32, both as u32));
+                }
+                b"irot" => turns = content.first().map_or(0, |turns| turns & 3),
+                b"imir" => mirror = content.first().map(|axis| axis & 1),
+                b"clap" => heif.cropped = true,
+                b"colr" => match content {
+                    [b'n', b'c', b'l', b'x', _, primaries, _, transfer, _, matrix, range, ..] => {
+                        heif.cicp = Some([*primaries, *transfer, *matrix, range >> 7]);
+                    }
+                    [b'p', b'r', b'o', b'f', icc @ ..] | [b'r', b'I', b'C', b'C', icc @ ..] => {
+                        heif.icc = Some(icc.to_vec());
+                    }
+                    _ => {}
+                },
+                _ => {}
+            }
+        }
+        heif.orientation = orientation(turns, mirror);
+        heif
+    }
 }
 
 /// First a number of quarter turns against the clock, then a mirror: 0 swaps top and bottom, 1 left and right.
@@ -307,12 +332,11 @@ fn links(iref: &[u8]) -> Vec<([u8; 4], u32, u32)> {
     found
 }
 
-/// Kind and content.
-type Property<'a> = ([u8; 4], &'a [u8]);
+/// Kinds and contents, and which item has which (counted from 1).
+type Properties<'a> = (Vec<([u8; 4], &'a [u8])>, Vec<(u32, u16)>);
 
-/// The properties, and which item has which (counted from 1).
-fn properties(iprp: &[u8]) -> Option<(Vec<Property<'_>>, Vec<(u32, u16)>)> {
-    let properties = boxes(find(iprp, b"ipco")?).collect();
+fn properties(iprp: &[u8]) -> Option<Properties<'_>> {
+    let properties = boxes(find(iprp, *b"ipco")?).collect();
     let mut owners = Vec::new();
     for (_, ipma) in boxes(iprp).filter(|(kind, _)| kind == b"ipma") {
         let mut ipma = Bytes(ipma);

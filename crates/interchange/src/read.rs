@@ -131,11 +131,11 @@ fn read_as(format: Format, bytes: &[u8], limits: &Limits) -> Result<Picture> {
         }
         _ => decode(format, bytes, limits)?,
     };
-    finish(format, decoded, limits)
+    Ok(finish(format, decoded, limits))
 }
 
 /// Colour and orientation.
-fn finish(format: Format, decoded: Decoded, limits: &Limits) -> Result<Picture> {
+fn finish(format: Format, decoded: Decoded, limits: &Limits) -> Picture {
     let Decoded { mut pixels, orientation, mut raw, converted, plain } = decoded;
     let metadata = Metadata::of_raw(&raw, limits);
     let mut recoloured = converted;
@@ -158,7 +158,7 @@ fn finish(format: Format, decoded: Decoded, limits: &Limits) -> Result<Picture> 
     }
     pixels.apply_orientation(orientation);
     let sixteen = matches!(pixels, DynamicImage::ImageRgba16(_));
-    Ok(Picture {
+    Picture {
         format,
         had_profile,
         orientation: orientation.to_exif(),
@@ -167,7 +167,7 @@ fn finish(format: Format, decoded: Decoded, limits: &Limits) -> Result<Picture> 
         lossless_as_is: plain && !recoloured && !sixteen && orientation == Orientation::NoTransforms,
         warnings: raw.warnings,
         pixels,
-    })
+    }
 }
 
 /// The formats that the `image` crate reads as they should be.

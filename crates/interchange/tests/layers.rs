@@ -1,5 +1,7 @@
 //! OpenRaster files: written and read here, and read by Python's standard library where that is installed.
 
+#![allow(clippy::unwrap_used, reason = "the helpers of tests may fail as tests do")]
+
 use std::{path::Path, process::Command};
 
 use image::{DynamicImage, Rgba, RgbaImage};

@@ -182,7 +182,10 @@ picture.resize((64, 8), Image.Resampling.NEAREST).save(OUT / "adobe.webp", lossl
 picture.resize((64, 8), Image.Resampling.NEAREST).save(OUT / "adobe.tif", icc_profile=WIDE["adobe"])
 with_srgb = Image.new("RGB", (len(COLOURS), 1))
 with_srgb.putdata(COLOURS)
-with_srgb.save(OUT / "srgb-profile.png", icc_profile=ImageCms.ImageCmsProfile(srgb).tobytes())
+dated = ImageCms.ImageCmsProfile(srgb).tobytes()
+# A fixed date of creation.
+dated = dated[:24] + struct.pack(">6H", 2024, 1, 1, 0, 0, 0) + dated[36:]
+with_srgb.save(OUT / "srgb-profile.png", icc_profile=dated)
 # 16 bits with a wide profile: the same colours, finer.
 rows = b"\0" + b"".join(struct.pack(">3H", *(value * 257 for value in colour)) for colour in COLOURS)
 packed = b"wide\0\0" + zlib.compress(WIDE["adobe"])
@@ -276,12 +279,19 @@ deep = b"prompt\0" + b"{\"a\":" * 4000
 (OUT / "hostile-json.png").write_bytes(png(1, 1, 8, 0, b"\0\0", chunk(b"tEXt", deep)))
 
 
+# A fixed date, so that the same files come out every time.
+def entry(path, method):
+    info = zipfile.ZipInfo(path, (2024, 1, 1, 0, 0, 0))
+    info.compress_type = method
+    return info
+
+
 def ora(name, xml, files=(), method=zipfile.ZIP_DEFLATED):
     with zipfile.ZipFile(OUT / name, "w") as archive:
-        archive.writestr("mimetype", "image/openraster", zipfile.ZIP_STORED)
-        archive.writestr("stack.xml", xml, method)
+        archive.writestr(entry("mimetype", zipfile.ZIP_STORED), "image/openraster")
+        archive.writestr(entry("stack.xml", method), xml)
         for path, data in files:
-            archive.writestr(path, data, method)
+            archive.writestr(entry(path, method), data)
 
 
 dot = png(1, 1, 8, 6, b"\0\x0a\x14\x1e\xff")

@@ -1,5 +1,7 @@
 //! Whole files through the public functions: made by other programs (`make_fixtures.py` says how), and written here.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "the helpers of tests may fail as tests do")]
+
 use std::path::Path;
 
 use image::{DynamicImage, GenericImageView as _, Rgba, RgbaImage};
