@@ -202,7 +202,8 @@ fn mutate(bytes: &mut Vec<u8>, other: &[u8], random: &mut Random) {
 #[test]
 fn changed_files_never_panic_nor_take_memory() {
     let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let rounds: usize = std::env::var("OUTFRAME_FUZZ_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(200);
+    let rounds: usize =
+        std::env::var("OUTFRAME_FUZZ_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(200);
     let files: Vec<_> = fixtures().into_iter().filter(|(_, bytes)| bytes.len() < 12_000).collect();
     let mut random = Random(4);
     let started = Instant::now();
