@@ -276,7 +276,7 @@ pub(crate) fn doctor(file: &Path, repair: Option<&Path>, json: bool) -> anyhow::
     if let Some(to) = repair {
         return mend(file, to, json);
     }
-    let found = Project::open_read_only(file)?.check()?;
+    let found = Project::diagnose(file)?;
     let clean = found.is_clean();
     let row = Examination {
         clean,
@@ -316,7 +316,36 @@ pub(crate) fn compact(file: &Path, json: bool) -> anyhow::Result<()> {
     })
 }
 
+#[derive(Debug, Serialize)]
+struct Mended {
+    file: std::path::PathBuf,
+    complete: bool,
+    steps_kept: u64,
+    steps_lost: u64,
+    pictures_kept: u64,
+    pictures_lost: usize,
+    notes: Vec<String>,
+}
+
 fn mend(file: &Path, to: &Path, json: bool) -> anyhow::Result<()> {
-    let _ = (file, to, json);
-    bail!("Mending is not there yet.")
+    let repaired = Project::repair(file, to)?;
+    let row = Mended {
+        file: to.into(),
+        complete: repaired.is_complete(),
+        steps_kept: repaired.steps_kept,
+        steps_lost: repaired.steps_lost,
+        pictures_kept: repaired.blobs_kept,
+        pictures_lost: repaired.blobs_lost.len(),
+        notes: repaired.notes,
+    };
+    report::print(json, &row, |row| {
+        let mut text =
+            format!("{}: {} pictures and {} steps were saved", row.file.display(), row.pictures_kept, row.steps_kept);
+        if row.complete {
+            text += "; nothing was lost.\n";
+        } else {
+            text += &format!("; {} pictures and {} steps were lost.\n", row.pictures_lost, row.steps_lost);
+        }
+        text + &row.notes.iter().map(|note| format!("  {note}\n")).collect::<String>()
+    })
 }

@@ -8,18 +8,43 @@ use crate::Error;
 use crate::config::Config;
 use crate::scheduler::Schedule;
 use crate::text::TextInfo;
-use crate::unet::{UNet, UNetConfig};
+use crate::unet::{Conditioning, UNet, UNetConfig};
 use crate::vae::{Vae, VaeConfig};
 use crate::weights::find_file;
 
+/// A UNet on the processor that is kept for several calls.
+#[derive(Debug)]
+pub struct LoadedUNet(UNet);
+
+/// What a [`LoadedUNet`] computed from a prompt, once for all steps.
+#[derive(Debug)]
+pub struct Prompt(Conditioning);
+
+impl LoadedUNet {
+    /// Loads a UNet from a folder with config.json and weights.
+    pub fn load(dir: &Path, kind: Kind) -> Result<Self, Error> {
+        tch::no_grad(|| {
+            let config = UNetConfig::read(&dir.join("config.json"))?;
+            UNet::load(config, &find_file(dir, "diffusion_pytorch_model")?, Device::Cpu, kind).map(Self)
+        })
+    }
+
+    /// Prepares the prompt's vectors, `[N, tokens, cross_attention_dim]`.
+    pub fn prompt(&self, context: &Tensor) -> Result<Prompt, Error> {
+        tch::no_grad(|| self.0.condition(context).map(Prompt))
+    }
+
+    /// The network's output for an input `[N, in_channels, h, w]` at one time.
+    pub fn step(&self, input: &Tensor, time: f64, prompt: &Prompt) -> Result<Tensor, Error> {
+        tch::no_grad(|| self.0.forward(input, time, &prompt.0))
+    }
+}
+
 /// Runs a UNet (a folder with config.json and weights) at several times.
 pub fn unet(dir: &Path, input: &Tensor, context: &Tensor, times: &[f64], kind: Kind) -> Result<Vec<Tensor>, Error> {
-    tch::no_grad(|| {
-        let config = UNetConfig::read(&dir.join("config.json"))?;
-        let net = UNet::load(config, &find_file(dir, "diffusion_pytorch_model")?, Device::Cpu, kind)?;
-        let conditioning = net.condition(context)?;
-        times.iter().map(|&time| net.forward(input, time, &conditioning)).collect()
-    })
+    let net = LoadedUNet::load(dir, kind)?;
+    let prompt = net.prompt(context)?;
+    times.iter().map(|&time| net.step(input, time, &prompt)).collect()
 }
 
 /// Encodes pixels and decodes latents with an autoencoder (a folder with config.json and weights).

@@ -38,6 +38,7 @@ mod group;
 mod history;
 mod id;
 mod project;
+mod repair;
 mod shot;
 mod store;
 mod validate;
@@ -54,6 +55,7 @@ pub use group::{Group, Mask, Node};
 pub use history::{Branch, Milestone, Purge, Purged, StepInfo};
 pub use id::{BlobId, FrameId, GenerationId, GroupId, LayerId, NoteId, PatchId, SequenceId, ShotId, StepId, TakeId};
 pub use project::{Compacted, Project};
+pub use repair::{Repaired, SavedState};
 pub use shot::{Easing, FrameRate, Keyframe, Move, MoveKind, Sequence, Shot};
 pub use store::schema::{APPLICATION_ID, SCHEMA_VERSION};
 pub use validate::{

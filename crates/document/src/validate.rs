@@ -327,19 +327,8 @@ pub(crate) fn document(document: &Document) -> Verdict {
     references(document)
 }
 
-fn references(document: &Document) -> Verdict {
-    for patch in document.patches() {
-        if let PatchContent::Generation(shown) = &patch.content
-            && !document.generations.contains_key(shown)
-        {
-            return Err(format!("patch {} shows generation {shown}, which does not exist", patch.id));
-        }
-    }
-    for layer in &document.layers {
-        if let Some(group) = layer.group.filter(|id| !document.groups.contains_key(id)) {
-            return Err(format!("layer {} is in group {group}, which does not exist", layer.id));
-        }
-    }
+/// That every group's parent exists, and that none holds itself or nests too deep.
+pub(crate) fn groups(document: &Document) -> Verdict {
     for group in document.groups.values() {
         if let Some(parent) = group.parent.filter(|id| !document.groups.contains_key(id)) {
             return Err(format!("group {} is in group {parent}, which does not exist", group.id));
@@ -353,6 +342,23 @@ fn references(document: &Document) -> Verdict {
             return Err(format!("groups nest deeper than {MAX_GROUP_NESTING} levels"));
         }
     }
+    Ok(())
+}
+
+fn references(document: &Document) -> Verdict {
+    for patch in document.patches() {
+        if let PatchContent::Generation(shown) = &patch.content
+            && !document.generations.contains_key(shown)
+        {
+            return Err(format!("patch {} shows generation {shown}, which does not exist", patch.id));
+        }
+    }
+    for layer in &document.layers {
+        if let Some(group) = layer.group.filter(|id| !document.groups.contains_key(id)) {
+            return Err(format!("layer {} is in group {group}, which does not exist", layer.id));
+        }
+    }
+    groups(document)?;
     let frames: BTreeSet<_> = document.frames.iter().map(|frame| frame.id).collect();
     if let Some(shot) = document.shots.iter().find(|shot| !frames.contains(&shot.frame)) {
         return Err(format!("shot {} starts from frame {}, which does not exist", shot.id, shot.frame));

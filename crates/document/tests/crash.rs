@@ -10,13 +10,13 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use common::{BlobSize, Random, random_step};
-use outframe_document::{BlobId, Document, Error, Project};
+use outframe_document::{BlobId, Document, Error, Project, Purge};
 
 /// Tells this binary, started once more by a test, which file to work on.
 const FILE: &str = "OUTFRAME_TEST_FILE";
 /// The seed of the edits in that process.
 const SEED: &str = "OUTFRAME_TEST_SEED";
-/// How often the crash test kills; 20 unless told.
+/// How often the crash test kills; 40 unless told.
 const KILLS: &str = "OUTFRAME_CRASH_KILLS";
 
 fn digest(document: &Document) -> String {
@@ -38,9 +38,10 @@ fn process_that_edits() {
     let mut project = Project::open(path).unwrap();
     say(&digest(project.document()));
     loop {
-        match random.below(8) {
+        match random.below(9) {
             0 => drop(project.undo().unwrap()),
             1 => drop(project.redo().unwrap()),
+            8 => upkeep(&mut project, &mut random),
             2 if random.below(4) == 0 => {
                 let steps = project.history().unwrap();
                 project.go_to(steps[steps.len() - 1 - random.below(steps.len().min(20))].id).unwrap();
@@ -52,6 +53,27 @@ fn process_that_edits() {
             }
         }
         say(&digest(project.document()));
+    }
+}
+
+/// What changes the file but not the document.
+fn upkeep(project: &mut Project, random: &mut Random) {
+    match random.below(8) {
+        0 | 1 => {
+            let (name, step) = (format!("milestone {}", random.next()), project.current_step());
+            project.set_milestone(&name, step).unwrap();
+        }
+        2 | 3 => project.set_thumbnail(&[b"\x89PNG\r\n\x1a\n".as_slice(), &random.bytes(50_000)].concat()).unwrap(),
+        4 => drop(project.purge(Purge::OtherBranches).unwrap()),
+        5 => {
+            let history = project.history().unwrap();
+            let applied: Vec<_> = history.iter().filter(|step| step.applied).map(|step| step.id).collect();
+            // Not too near: there must be something left to undo.
+            let step = applied[applied.len().saturating_sub(100)];
+            project.purge(Purge::Before(step)).unwrap();
+        }
+        6 => drop(project.compact().unwrap()),
+        _ => {}
     }
 }
 
@@ -72,7 +94,7 @@ fn a_killed_process_loses_nothing_that_it_had_acknowledged() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("picture.outframe");
     Project::create(&path, "").unwrap().close().unwrap();
-    let kills: u64 = std::env::var(KILLS).ok().map_or(20, |count| count.parse().unwrap());
+    let kills: u64 = std::env::var(KILLS).ok().map_or(40, |count| count.parse().unwrap());
     let mut random = Random(kills);
     let mut acknowledged = 0;
     for kill in 0..kills {
@@ -173,6 +195,75 @@ fn process_on_a_small_disk() {
     project.close().unwrap();
     assert!(!folder.join("picture.outframe-wal").exists());
     say("all held");
+}
+
+#[test]
+#[ignore = "runs in a process of its own, with a limit on the size of its files, started by the test below"]
+fn process_that_may_not_write_much() {
+    let Ok(path) = std::env::var(FILE) else { return };
+    let mut random = Random(std::env::var(SEED).unwrap().parse().unwrap());
+    // Not even opening need succeed.
+    let Ok(mut project) = Project::open(path) else { return say("all held") };
+    let mut failures = 0;
+    while failures < 3 {
+        let (before, at) = (project.document().clone(), project.current_step());
+        let size = BlobSize([300, 5_000, 100_000][random.below(3)]);
+        let result = match random.below(10) {
+            0 => project.undo().map(drop),
+            1 => project.redo().map(drop),
+            2 if random.below(10) == 0 => project.compact().map(drop),
+            2 => project.purge(Purge::OtherBranches).map(drop),
+            _ => {
+                let step = random_step(&mut project, &mut random, size);
+                project.apply(step)
+            }
+        };
+        match result {
+            Ok(()) => say(&digest(project.document())),
+            Err(error) => {
+                assert!(matches!(error, Error::DiskFull | Error::Sqlite(_) | Error::Io { .. }), "{error:?}");
+                assert_eq!(
+                    (project.document(), project.current_step()),
+                    (&before, at),
+                    "a failed change changes nothing"
+                );
+                failures += 1;
+            }
+        }
+    }
+    say("all held");
+}
+
+#[test]
+fn writes_that_fail_at_any_point_lose_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("picture.outframe");
+    Project::create(&path, "").unwrap().close().unwrap();
+    let mut random = Random(2);
+    let mut last = digest(Project::open(&path).unwrap().document());
+    for seed in 0..8 {
+        let size = std::fs::metadata(&path).unwrap().len() / 512;
+        // Where a file would become larger than that, the system refuses to write to it: somewhere within a change.
+        let limit = size + 100 + random.next() % 600;
+        let output = Command::new("sh")
+            .args(["-c", r#"trap '' XFSZ; ulimit -f "$1" && exec "$2" --exact process_that_may_not_write_much --ignored --nocapture"#])
+            .args(["sh", &limit.to_string()])
+            .arg(std::env::current_exe().unwrap())
+            .env(FILE, &path)
+            .env(SEED, seed.to_string())
+            .output()
+            .unwrap();
+        let out = String::from_utf8_lossy(&output.stdout);
+        assert!(out.contains("said all held"), "{out}\n{}", String::from_utf8_lossy(&output.stderr));
+        let mut said = out.lines().filter_map(|line| line.strip_prefix("said "));
+        if let Some(said) = said.rfind(|said| *said != "all held") {
+            last = said.to_owned();
+        }
+        let project = Project::open(&path).unwrap();
+        assert_eq!(digest(project.document()), last, "after run {seed}");
+        let report = project.check().unwrap();
+        assert!(report.is_clean(), "{:?}", report.problems);
+    }
 }
 
 #[test]

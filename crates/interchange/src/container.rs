@@ -94,7 +94,7 @@ impl Raw {
                                 raw.warnings.push("The colour profile is too large and was ignored".into());
                             }
                             Inflated::Damaged => {
-                                raw.warnings.push("The colour profile is damaged and was ignored".into())
+                                raw.warnings.push("The colour profile is damaged and was ignored".into());
                             }
                         }
                     }
@@ -174,10 +174,8 @@ impl Raw {
                         photoshop.extend_from_slice(part);
                     }
                 }
-                0xfe => {
-                    if raw.room("A comment", data.len(), limits) {
-                        raw.texts.push(("comment".into(), latin1_or_utf8(data)));
-                    }
+                0xfe if raw.room("A comment", data.len(), limits) => {
+                    raw.texts.push(("comment".into(), latin1_or_utf8(data)));
                 }
                 _ => {}
             }
@@ -305,6 +303,38 @@ pub(crate) fn iptc_of_photoshop(mut rest: &[u8]) -> Option<Vec<u8>> {
             return Some(data.to_vec());
         }
         rest = after.get(size + (size & 1)..)?;
+    }
+    None
+}
+
+/// The bytes of an entry of a TIFF file's first directory, whatever type they are said to have: writers disagree on the type of
+/// profiles and descriptions, and decoders insist on one.
+pub(crate) fn tiff_tag(bytes: &[u8], wanted: u16) -> Option<&[u8]> {
+    let little = bytes.starts_with(b"II");
+    let two = |at: usize| {
+        let pair = *bytes.get(at..)?.first_chunk::<2>()?;
+        Some(if little { u16::from_le_bytes(pair) } else { u16::from_be_bytes(pair) })
+    };
+    let four = |at: usize| {
+        let word = *bytes.get(at..)?.first_chunk::<4>()?;
+        Some(if little { u32::from_le_bytes(word) } else { u32::from_be_bytes(word) } as usize)
+    };
+    // 43 would be a BigTIFF, whose directory is another.
+    if two(2)? != 42 {
+        return None;
+    }
+    let directory = four(4)?;
+    for entry in 0..usize::from(two(directory)?) {
+        let at = directory.checked_add(2 + entry * 12)?;
+        if two(at)? == wanted {
+            let size = four(at + 4)?.checked_mul(match two(at + 2)? {
+                3 => 2,
+                4 => 4,
+                _ => 1,
+            })?;
+            let start = if size <= 4 { at + 8 } else { four(at + 8)? };
+            return bytes.get(start..start.checked_add(size)?);
+        }
     }
     None
 }

@@ -18,7 +18,7 @@ pub struct Limits {
     pub max_profile_bytes: usize,
     /// Deepest nesting of groups in an .ora file and of elements in XML.
     pub max_nesting: usize,
-    /// Most layers and groups of an .ora file, and most nodes of a ComfyUI graph that are looked at.
+    /// Most layers and groups of an .ora file, and most nodes of a `ComfyUI` graph that are looked at.
     pub max_items: usize,
     /// Most files inside an .ora file.
     pub max_archive_entries: usize,

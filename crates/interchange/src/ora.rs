@@ -302,7 +302,7 @@ fn write_layers<W: Write + Seek>(
 
 /// A text as an attribute's value. Line ends are written as references, because readers turn bare ones into spaces.
 fn attribute(text: &str) -> String {
-    escape(&xml_text(text)).replace('\n', "&#10;").replace('\r', "&#13;").replace('\t', "&#9;")
+    escape(xml_text(text)).replace('\n', "&#10;").replace('\r', "&#13;").replace('\t', "&#9;")
 }
 
 // --- reading ---

@@ -9,7 +9,12 @@ use image::{
     ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, RgbaImage, metadata::Orientation,
 };
 
-use crate::{Error, Format, Limits, Metadata, Result, colour::Profile, container::Raw, jpeg, sniff};
+use crate::{
+    Error, Format, Limits, Metadata, Result,
+    colour::Profile,
+    container::{Raw, tiff_tag},
+    jpeg, sniff,
+};
 
 /// A picture that was read.
 #[derive(Debug, Clone)]
@@ -117,17 +122,20 @@ pub(crate) struct Decoded {
 fn read_as(format: Format, bytes: &[u8], limits: &Limits) -> Result<Picture> {
     let decoded = match format {
         Format::Jpeg => jpeg::read(bytes, limits)?,
+        #[cfg(feature = "avif")]
         Format::Avif => crate::avif::read(bytes, limits)?,
+        #[cfg(not(feature = "avif"))]
+        Format::Avif => return Err(Error::Unsupported { format, what: "AV1, which this build leaves out".into() }),
         Format::OpenRaster => {
             return Err(Error::Unsupported { format, what: "layers, where a single picture is expected".into() });
         }
         _ => decode(format, bytes, limits)?,
     };
-    finish(format, decoded, limits)
+    Ok(finish(format, decoded, limits))
 }
 
 /// Colour and orientation.
-fn finish(format: Format, decoded: Decoded, limits: &Limits) -> Result<Picture> {
+fn finish(format: Format, decoded: Decoded, limits: &Limits) -> Picture {
     let Decoded { mut pixels, orientation, mut raw, converted, plain } = decoded;
     let metadata = Metadata::of_raw(&raw, limits);
     let mut recoloured = converted;
@@ -150,7 +158,7 @@ fn finish(format: Format, decoded: Decoded, limits: &Limits) -> Result<Picture> 
     }
     pixels.apply_orientation(orientation);
     let sixteen = matches!(pixels, DynamicImage::ImageRgba16(_));
-    Ok(Picture {
+    Picture {
         format,
         had_profile,
         orientation: orientation.to_exif(),
@@ -159,7 +167,7 @@ fn finish(format: Format, decoded: Decoded, limits: &Limits) -> Result<Picture> 
         lossless_as_is: plain && !recoloured && !sixteen && orientation == Orientation::NoTransforms,
         warnings: raw.warnings,
         pixels,
-    })
+    }
 }
 
 /// The formats that the `image` crate reads as they should be.
@@ -195,10 +203,8 @@ fn decode(format: Format, bytes: &[u8], limits: &Limits) -> Result<Decoded> {
         Format::Tiff => {
             // The file itself is what EXIF looks like. Only its directories matter, but the reader takes a copy of the whole.
             let exif = (bytes.len() <= limits.max_text_bytes).then_some(bytes);
-            let xmp = decoder.xmp_metadata().ok().flatten();
-            let iptc = decoder.iptc_metadata().ok().flatten();
-            let icc = decoder.icc_profile().ok().flatten();
-            Raw::of_parts(exif, xmp.as_deref(), iptc.as_deref(), icc.as_deref(), limits)
+            let [xmp, iptc, icc] = [700, 33_723, 34_675].map(|tag| tiff_tag(bytes, tag));
+            Raw::of_parts(exif, xmp, iptc, icc, limits)
         }
         _ => Raw::default(),
     };

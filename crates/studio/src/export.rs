@@ -56,7 +56,7 @@ pub fn export(project: &Project, out: &Path, options: &ExportOptions) -> Result<
     let flat = pictures.flatten(rect)?;
     let failed = |error: outframe_interchange::Error| StudioError::Picture { path: out.into(), why: error.to_string() };
     let bytes = if format == Format::OpenRaster {
-        let layers = ora_layers(&mut pictures, document, &document.tree(), rect)?;
+        let layers = ora_layers(&mut pictures, &document.tree(), rect)?;
         let stack = ora::Stack { width: rect.width, height: rect.height, layers, ..ora::Stack::default() };
         ora::write_ora(&stack, &flat, None).map_err(failed)?
     } else {
@@ -147,12 +147,7 @@ pub(crate) fn generation_metadata(how: &Provenance) -> GenerationMetadata {
 }
 
 /// The layers as OpenRaster has them: topmost first, each cut to what it shows in `rect`, masks applied.
-fn ora_layers(
-    pictures: &mut Pictures<'_>,
-    document: &Document,
-    nodes: &[Node<'_>],
-    rect: Rect,
-) -> Result<Vec<ora::Layer>, StudioError> {
+fn ora_layers(pictures: &mut Pictures<'_>, nodes: &[Node<'_>], rect: Rect) -> Result<Vec<ora::Layer>, StudioError> {
     let mut layers = Vec::new();
     for node in nodes.iter().rev() {
         layers.push(match node {
@@ -177,7 +172,7 @@ fn ora_layers(
                 visible: group.visible,
                 locked: group.locked,
                 composite_op: op_of(group.blend),
-                ..ora::Layer::group(group.name.clone(), ora_layers(pictures, document, inner, rect)?)
+                ..ora::Layer::group(group.name.clone(), ora_layers(pictures, inner, rect)?)
             },
         });
     }

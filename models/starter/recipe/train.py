@@ -173,6 +173,10 @@ def _minutes(options: argparse.Namespace) -> float:
     return wait % (24 * 60)
 
 
+def _exists(path: str) -> bool:
+    return bool(path) and os.path.exists(path)
+
+
 def _resolution(options: argparse.Namespace, seen: dict) -> int:
     if options.res != 'auto':
         return int(options.res)
@@ -215,14 +219,14 @@ def train(options: argparse.Namespace) -> list[float]:
     while not stop and (time.time() - begun) / 60 < limit:
         if options.max_steps and done >= options.max_steps:
             break
-        if options.stop_file and os.path.exists(options.stop_file):
-            break
-        if options.pause_file and os.path.exists(options.pause_file):
+        if _exists(options.pause_file):
             trainer.save()
             print('paused', flush=True)
-            while os.path.exists(options.pause_file) and not stop:
+            while _exists(options.pause_file) and not stop and not _exists(options.stop_file):
                 time.sleep(2)
             logged = time.time()
+        if stop or _exists(options.stop_file):
+            break
         size = _resolution(options, trainer.seen)
         if str(size) != data.size:
             print(f'changing to {size} px', flush=True)

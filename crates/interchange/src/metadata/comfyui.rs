@@ -1,4 +1,4 @@
-//! ComfyUI's node graphs: which texts and numbers led to the picture.
+//! `ComfyUI`'s node graphs: which texts and numbers led to the picture.
 //!
 //! The graph is walked from the node that saves the picture back to the first sampler, and from there along its inputs. A graph
 //! may be of any size and may loop: every walk carries the set of nodes that it has seen, and their number is bounded.
@@ -134,6 +134,10 @@ impl Role {
     }
 }
 
+/// Under which names nodes hold a plain value, the likeliest first.
+const VALUES: [&str; 12] =
+    ["value", "seed", "noise_seed", "int", "float", "text", "string", "String", "Text", "number", "steps", "cfg"];
+
 fn link(value: &Value) -> Option<(String, u64)> {
     match value.as_array()?.as_slice() {
         [node, slot] => Some((id(node)?, whole(slot)?)),
@@ -217,21 +221,7 @@ impl Graph<'_> {
                 return None;
             }
             let node = self.nodes.get(&id)?;
-            const NAMES: [&str; 12] = [
-                "value",
-                "seed",
-                "noise_seed",
-                "int",
-                "float",
-                "text",
-                "string",
-                "String",
-                "Text",
-                "number",
-                "steps",
-                "cfg",
-            ];
-            value = NAMES.iter().find_map(|name| node.inputs.get(name))?.clone();
+            value = VALUES.iter().find_map(|name| node.inputs.get(name))?.clone();
         }
         (!value.is_array() && !value.is_object()).then_some(value)
     }

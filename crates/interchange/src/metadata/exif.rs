@@ -46,7 +46,8 @@ pub(super) fn read(bytes: &[u8], metadata: &mut Metadata) -> Vec<(String, String
     fill(&mut metadata.rights, ascii(&exif, Tag::Copyright));
     fill(&mut metadata.software, ascii(&exif, Tag::Software));
     if let Some(comment) = exif.get_field(Tag::UserComment, In::PRIMARY)
-        && let Value::Undefined(bytes, _) = &comment.value
+        // By the letter undefined bytes; Pillow writes plain ones.
+        && let Value::Undefined(bytes, _) | Value::Byte(bytes) = &comment.value
         && let Some(comment) = user_comment(bytes)
     {
         texts.push(("UserComment".into(), comment));

@@ -1,4 +1,4 @@
-//! Descriptions in JSON: bounded parsing, InvokeAI's and `NovelAI`'s.
+//! Descriptions in JSON: bounded parsing, `InvokeAI`'s and `NovelAI`'s.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ const MAX_JSON: usize = 4 << 20;
 
 /// Parses JSON of bounded size. The parser itself refuses more than 128 levels of nesting.
 ///
-/// ComfyUI writes bare `NaN` and `Infinity`, which is not JSON; they are read as null.
+/// `ComfyUI` writes bare `NaN` and `Infinity`, which is not JSON; they are read as null.
 pub(super) fn parse(text: &str) -> Option<Value> {
     if text.len() > MAX_JSON {
         return None;

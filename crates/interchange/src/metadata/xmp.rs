@@ -221,13 +221,13 @@ pub(crate) fn write(metadata: &Metadata, own: Option<&str>) -> Option<String> {
         let _ = writeln!(
             body,
             "   <dc:creator><rdf:Seq><rdf:li>{}</rdf:li></rdf:Seq></dc:creator>",
-            escape(&xml_text(creator))
+            escape(xml_text(creator))
         );
     }
     if !metadata.keywords.is_empty() {
         body.push_str("   <dc:subject><rdf:Bag>");
         for word in &metadata.keywords {
-            let _ = write!(body, "<rdf:li>{}</rdf:li>", escape(&xml_text(word)));
+            let _ = write!(body, "<rdf:li>{}</rdf:li>", escape(xml_text(word)));
         }
         body.push_str("</rdf:Bag></dc:subject>\n");
     }
@@ -235,17 +235,17 @@ pub(crate) fn write(metadata: &Metadata, own: Option<&str>) -> Option<String> {
         let _ = writeln!(
             body,
             "   <Iptc4xmpExt:DigitalSourceType>{}</Iptc4xmpExt:DigitalSourceType>",
-            escape(&xml_text(&kind.uri()))
+            escape(xml_text(&kind.uri()))
         );
     }
     if let Some(own) = own {
-        let _ = writeln!(body, "   <outframe:data>{}</outframe:data>", escape(&xml_text(own)));
+        let _ = writeln!(body, "   <outframe:data>{}</outframe:data>", escape(xml_text(own)));
     }
     if body.is_empty() {
         return None;
     }
     if let Some(software) = &metadata.software {
-        let _ = writeln!(body, "   <xmp:CreatorTool>{}</xmp:CreatorTool>", escape(&xml_text(software)));
+        let _ = writeln!(body, "   <xmp:CreatorTool>{}</xmp:CreatorTool>", escape(xml_text(software)));
     }
     Some(format!(
         "<?xpacket begin=\"\u{feff}\" id=\"W5M0MpCehiHzreSzNTczkc9d\"?>\n\

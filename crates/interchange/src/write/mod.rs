@@ -1,4 +1,4 @@
-//! Pictures out: PNG, JPEG, WebP and TIFF, tagged as sRGB, with or without a description.
+//! Pictures out: PNG, JPEG and WebP, tagged as sRGB, with or without a description, and plain TIFF.
 
 use std::{borrow::Cow, io::Cursor};
 
@@ -298,7 +298,7 @@ pub fn write_webp(picture: &DynamicImage, options: &WriteOptions) -> Result<Vec<
     Ok(out)
 }
 
-/// Writes a TIFF of 8 or 16 bits with an sRGB profile and nothing else: no description.
+/// Writes a TIFF of 8 or 16 bits with alpha and nothing else: no description, and no profile, which programs take for sRGB.
 pub fn write_tiff(picture: &DynamicImage) -> Result<Vec<u8>> {
     const FORMAT: Format = Format::Tiff;
     let why = |error: image::ImageError| Error::CannotWrite { format: FORMAT, why: error.to_string() };

@@ -75,10 +75,12 @@ def test_ten_steps_lower_the_loss_and_resume(work, tmp_path):
         assert torch.allclose(found, average, atol=2e-3)
 
 
-def test_stop_file_ends_training_at_once(work, tmp_path):
+def test_stop_file_ends_training_at_once_even_when_paused(work, tmp_path):
     stop = tmp_path / 'stop'
     stop.touch()
     assert train.train(options(work, '--stop-file', str(stop))) == []
+    more = ['--stop-file', str(stop), '--pause-file', str(stop)]
+    assert train.train(options(work, *more)) == []
 
 
 def test_shipped_weights_can_be_continued():
