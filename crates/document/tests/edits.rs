@@ -38,6 +38,7 @@ proptest! {
             prop_assert_eq!(project.document(), expected);
         }
         prop_assert_eq!(project.undo().unwrap(), None);
+        prop_assert_eq!(serde_json::to_vec(project.document()).unwrap(), serde_json::to_vec(&states[0]).unwrap());
 
         // Over a closing and reopening, half way.
         project.close().unwrap();
@@ -48,6 +49,8 @@ proptest! {
             prop_assert_eq!(project.document(), expected);
         }
         prop_assert_eq!(project.redo().unwrap(), None);
+        let bytes = |document: &Document| serde_json::to_vec(document).unwrap();
+        prop_assert_eq!(bytes(project.document()), bytes(&states[count]));
         let report = project.check().unwrap();
         prop_assert!(report.is_clean(), "{:?}", report.problems);
         let path = project.path().to_path_buf();
