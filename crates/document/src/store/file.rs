@@ -198,3 +198,22 @@ pub(crate) fn copy_into(connection: &Connection, empty: &Path) -> Result<(), Err
     connection.execute("VACUUM INTO ?1", [name])?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reading_without_end_is_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("db");
+        let mut connection = Connection::open(&path).unwrap();
+        connection.execute_batch("CREATE TABLE t (x)").unwrap();
+        limit_work(&mut connection, &path).unwrap();
+        let endless = "WITH RECURSIVE c (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT max(x) FROM c";
+        let error = connection.query_row(endless, [], |row| row.get::<_, i64>(0)).unwrap_err();
+        assert!(matches!(Error::from(error), Error::Damaged { .. }));
+        lift_limit(&mut connection).unwrap();
+        connection.execute_batch("INSERT INTO t VALUES (1)").unwrap();
+    }
+}
