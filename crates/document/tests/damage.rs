@@ -182,6 +182,23 @@ fn what_only_the_log_holds_is_saved_too() {
 }
 
 #[test]
+fn a_column_whose_name_is_no_text_is_passed_over() {
+    let (folder, path) = folder();
+    let document = sample(&path, 15, 30, 500);
+    let mut bytes = fs::read(&path).unwrap();
+    let wanted = b"locked INTEGER NOT NULL CHECK";
+    let places: Vec<_> = (0..bytes.len() - wanted.len()).filter(|at| bytes[*at..].starts_with(wanted)).collect();
+    assert!(!places.is_empty());
+    for at in places {
+        bytes[at] = 0xff;
+    }
+    fs::write(&path, bytes).unwrap();
+    let to = folder.path().join("repaired.outframe");
+    assert_eq!(Project::repair(&path, &to).unwrap().state, SavedState::Replayed);
+    assert_eq!(Project::open(&to).unwrap().document(), &document);
+}
+
+#[test]
 fn a_lost_picture_leaves_its_place_and_the_rest() {
     let (folder, path) = folder();
     let document = sample(&path, 7, 40, 2000);

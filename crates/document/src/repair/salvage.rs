@@ -118,21 +118,27 @@ fn copy_table(source: &Connection, out: &Connection, table: &str, order: &str, l
     if !source.query_row(sql, [table], |row| row.get::<_, i64>(0)).is_ok_and(|count| count == 1) {
         return Ok(false);
     }
-    let known: BTreeSet<String> = {
+    let mut names: Vec<String> = {
         let statement = out.prepare(&format!("SELECT * FROM {table}"))?;
         statement.column_names().map(str::to_owned).collect()
     };
+    // The damaged file is asked for its columns by our names: its own may be no text at all.
+    let readable = |names: &[String]| source.prepare(&format!("SELECT {} FROM {table}", names.join(", "))).is_ok();
+    if !readable(&names) {
+        // What version 2 has added to a table of version 1.
+        names.retain(|name| name != "group_id");
+        if !readable(&names) {
+            return Ok(false);
+        }
+    }
+    let columns = names.join(", ");
     let mut whole = true;
     for direction in ["ASC", "DESC"] {
         // Not by an index, which may be damaged where the table is not.
-        let sql = format!("SELECT * FROM {table} NOT INDEXED ORDER BY {order} {direction}");
+        let sql = format!("SELECT {columns} FROM {table} NOT INDEXED ORDER BY {order} {direction}");
         let Ok(mut query) = source.prepare(&sql) else { return Ok(false) };
-        let names: Vec<String> = query.column_names().map(str::to_owned).collect();
-        if !names.iter().all(|name| known.contains(name)) {
-            return Ok(false);
-        }
         let places: Vec<_> = (1..=names.len()).map(|place| format!("?{place}")).collect();
-        let sql = format!("INSERT OR IGNORE INTO {table} ({}) VALUES ({})", names.join(", "), places.join(", "));
+        let sql = format!("INSERT OR IGNORE INTO {table} ({columns}) VALUES ({})", places.join(", "));
         let mut insert = out.prepare(&sql)?;
         whole = true;
         let Ok(mut rows) = query.query([]) else { return Ok(false) };
