@@ -166,7 +166,7 @@ fn time(work: impl FnOnce()) -> Duration {
     started.elapsed()
 }
 
-/// Bytes that do not compress (SplitMix64).
+/// Bytes that do not compress (`SplitMix64`).
 struct Noise(u64);
 
 impl Noise {

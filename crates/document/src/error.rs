@@ -164,6 +164,8 @@ impl From<rusqlite::Error> for Error {
                 ErrorCode::ReadOnly | ErrorCode::PermissionDenied => {
                     Self::ReadOnly { why: "the file or its folder is write-protected".into() }
                 }
+                // Only reading the state has a limit, which no sound file reaches.
+                ErrorCode::OperationInterrupted => Self::damaged("its tables lead back into themselves"),
                 ErrorCode::TooBig => Self::invalid("it is too large to be stored"),
                 _ => Self::Sqlite(error),
             },

@@ -100,7 +100,8 @@ impl Project {
         Self::load(path, connection, None)
     }
 
-    fn load(path: &Path, connection: Connection, lock: Option<WriterLock>) -> Result<Self, Error> {
+    fn load(path: &Path, mut connection: Connection, lock: Option<WriterLock>) -> Result<Self, Error> {
+        file::limit_work(&mut connection, path)?;
         // One transaction, so that all is read from one moment.
         let transaction = connection.unchecked_transaction()?;
         let document = rows::load(&transaction)?;
@@ -108,6 +109,7 @@ impl Project {
         let head = steps::get(&transaction, head)?;
         let redo = head.next.map(|next| steps::get(&transaction, next)).transpose()?;
         transaction.finish()?;
+        file::lift_limit(&mut connection)?;
         let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
         let pending = BTreeMap::new();
         Ok(Self { path, document, head, redo, next_id, pending, closed: false, connection, lock })

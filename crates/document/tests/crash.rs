@@ -167,8 +167,9 @@ fn process_on_a_small_disk() {
                 Err(other) => panic!("{other:?}"),
             }
         }
-        // Reading goes on.
+        // Reading goes on; what takes more room is refused before it begins.
         assert!(project.check().unwrap().is_clean());
+        assert!(matches!(project.compact(), Err(Error::NoRoom { .. })));
         let copy = project.save_copy(folder.join("copy.outframe"));
         assert!(copy.is_ok() || matches!(copy, Err(Error::DiskFull)), "{copy:?}");
         let _ = std::fs::remove_file(folder.join("copy.outframe"));

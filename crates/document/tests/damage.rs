@@ -161,6 +161,44 @@ fn a_sound_project_is_copied_whole() {
 }
 
 #[test]
+fn what_only_the_log_holds_is_saved_too() {
+    let (folder, path) = folder();
+    let mut project = Project::create(&path, "").unwrap();
+    for seed in 0..30 {
+        let step = random_step(&mut project, &mut Random(seed), BlobSize(5000));
+        project.apply(step).unwrap();
+    }
+    // As a killed process leaves it, and damaged after that.
+    let killed = folder.path().join("killed.outframe");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[100..200].fill(0);
+    fs::write(&killed, &bytes).unwrap();
+    fs::copy(folder.path().join("picture.outframe-wal"), folder.path().join("killed.outframe-wal")).unwrap();
+    let to = folder.path().join("repaired.outframe");
+    let repaired = Project::repair(&killed, &to).unwrap();
+    assert!(repaired.state < SavedState::Partial && repaired.blobs_lost.is_empty(), "{repaired:?}");
+    assert_eq!(Project::open(&to).unwrap().document(), project.document());
+    assert!(fs::read(&killed).unwrap() == bytes);
+}
+
+#[test]
+fn a_column_whose_name_is_no_text_is_passed_over() {
+    let (folder, path) = folder();
+    let document = sample(&path, 15, 30, 500);
+    let mut bytes = fs::read(&path).unwrap();
+    let wanted = b"locked INTEGER NOT NULL CHECK";
+    let places: Vec<_> = (0..bytes.len() - wanted.len()).filter(|at| bytes[*at..].starts_with(wanted)).collect();
+    assert!(!places.is_empty());
+    for at in places {
+        bytes[at] = 0xff;
+    }
+    fs::write(&path, bytes).unwrap();
+    let to = folder.path().join("repaired.outframe");
+    assert_eq!(Project::repair(&path, &to).unwrap().state, SavedState::Replayed);
+    assert_eq!(Project::open(&to).unwrap().document(), &document);
+}
+
+#[test]
 fn a_lost_picture_leaves_its_place_and_the_rest() {
     let (folder, path) = folder();
     let document = sample(&path, 7, 40, 2000);

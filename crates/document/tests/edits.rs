@@ -4,7 +4,10 @@
 mod common;
 
 use common::{BlobSize, Random, random_step};
-use outframe_document::{Document, Edit, Error, Layer, LayerChange, Project, Rect, Step};
+use outframe_document::{
+    Document, Easing, Edit, Error, Frame, FrameRate, Group, GroupChange, Keyframe, Layer, LayerChange,
+    MAX_GROUP_NESTING, Project, Rect, ShotChange, Step,
+};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -38,6 +41,7 @@ proptest! {
             prop_assert_eq!(project.document(), expected);
         }
         prop_assert_eq!(project.undo().unwrap(), None);
+        prop_assert_eq!(serde_json::to_vec(project.document()).unwrap(), serde_json::to_vec(&states[0]).unwrap());
 
         // Over a closing and reopening, half way.
         project.close().unwrap();
@@ -48,6 +52,8 @@ proptest! {
             prop_assert_eq!(project.document(), expected);
         }
         prop_assert_eq!(project.redo().unwrap(), None);
+        let bytes = |document: &Document| serde_json::to_vec(document).unwrap();
+        prop_assert_eq!(bytes(project.document()), bytes(&states[count]));
         let report = project.check().unwrap();
         prop_assert!(report.is_clean(), "{:?}", report.problems);
         let path = project.path().to_path_buf();
@@ -157,7 +163,7 @@ fn values_out_of_range_are_refused_with_the_reason() {
     let layer = project.document().layers[0].id;
     let before = project.document().clone();
     let frame = |project: &mut Project, rect| {
-        let frame = outframe_document::Frame { id: project.next_frame_id(), name: String::new(), rect };
+        let frame = Frame { id: project.next_frame_id(), name: String::new(), rect };
         Edit::AddFrame { index: 0, frame }
     };
     let bad = [
@@ -186,6 +192,59 @@ fn values_out_of_range_are_refused_with_the_reason() {
     assert!(matches!(project.apply(Step::new("nothing", Vec::new())), Err(Error::InvalidEdit { .. })));
     assert_eq!(project.document(), &before);
     assert_eq!(project.history().unwrap().len(), 2);
+}
+
+#[test]
+fn what_others_need_is_not_removed_and_no_group_holds_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut project = new_project(&folder);
+    add_layer(&mut project, "layer");
+    let frame = Frame { id: project.next_frame_id(), name: String::new(), rect: Rect::new(0, 0, 10, 10) };
+    let frame_id = frame.id;
+    project.apply(Step::new("Frame", vec![Edit::AddFrame { index: 0, frame }])).unwrap();
+    let edits = common::one_of_each(&mut project);
+    project.apply(Step::new("One of each", edits)).unwrap();
+    let document = project.document().clone();
+    let [outer, inner] = document.groups.keys().copied().collect::<Vec<_>>()[..] else { panic!("two groups") };
+    let shot = document.shots[0].clone();
+    let mut endless = document.sequences[0].clone();
+    endless.shots = vec![shot.id; outframe_document::MAX_SEQUENCE_SHOTS + 1];
+    let set = |group, parent| Edit::SetGroup { group, change: GroupChange::Parent(parent) };
+    let bad = [
+        Edit::RemoveGroup { group: outer },
+        Edit::RemoveGroup { group: inner },
+        Edit::RemoveFrame { frame: frame_id },
+        Edit::RemoveShot { shot: shot.id },
+        set(outer, Some(inner)),
+        set(outer, Some(outer)),
+        set(outer, Some(project.next_group_id())),
+        Edit::SetSequence { sequence: endless },
+        Edit::SetShot { shot: shot.id, change: ShotChange::Frames(0) },
+        Edit::SetShot { shot: shot.id, change: ShotChange::Rate(FrameRate { numerator: 24, denominator: 0 }) },
+        Edit::SetShot {
+            shot: shot.id,
+            change: ShotChange::Keyframes(vec![Keyframe {
+                channel: "yaw".into(),
+                frame: 0,
+                value: f64::NAN,
+                easing: Easing::CubicBezier([2.0, 0.0, 0.0, 0.0]),
+            }]),
+        },
+    ];
+    for edit in bad {
+        let result = project.apply(Step::new("bad", vec![edit.clone()]));
+        assert!(matches!(result, Err(Error::InvalidEdit { .. })), "{edit:?}");
+    }
+    // As deep as is allowed, and one deeper.
+    let mut parent = None;
+    for depth in 1..=MAX_GROUP_NESTING + 1 {
+        let mut group = Group::new(project.next_group_id(), format!("level {depth}"));
+        group.parent = parent;
+        parent = Some(group.id);
+        let result = project.apply(Step::new("Nest", vec![Edit::AddGroup { group: Box::new(group) }]));
+        assert_eq!(result.is_ok(), depth <= MAX_GROUP_NESTING, "{depth}");
+    }
+    assert!(project.check().unwrap().is_clean());
 }
 
 #[test]

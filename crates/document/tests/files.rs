@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::{BlobSize, Random, random_patch, random_step};
-use outframe_document::{Edit, Error, Layer, Problem, Project, SCHEMA_VERSION, Step};
+use outframe_document::{Edit, Error, GroupId, Layer, Problem, Project, SCHEMA_VERSION, Step};
 use tempfile::TempDir;
 
 fn folder() -> (TempDir, PathBuf) {
@@ -313,13 +313,7 @@ fn the_documented_query_gives_what_is_seen() {
         for patch in &layer.patches {
             let pixels = document.pixels(patch).unwrap();
             let own_mask = pixels.mask.map(|mask| *mask.as_bytes());
-            expected.push((
-                *pixels.image.as_bytes(),
-                own_mask,
-                patch.rect.x,
-                layer.group.map(|group| group.get()),
-                mask,
-            ));
+            expected.push((*pixels.image.as_bytes(), own_mask, patch.rect.x, layer.group.map(GroupId::get), mask));
         }
     }
     let hidden = |layer: &&Layer| layer.visible && !document.is_visible(layer) && !layer.patches.is_empty();

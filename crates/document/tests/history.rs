@@ -82,11 +82,11 @@ fn milestones_are_kept_and_found_again() {
 fn purging_the_past_keeps_the_present_and_frees_what_only_the_past_showed() {
     let folder = tempfile::tempdir().unwrap();
     let mut project = new_project(&folder);
-    let (first, gone) = add_picture(&mut project, "gone", &[1; 100_000]);
+    let (first, gone) = add_picture(&mut project, "gone", &vec![1; 100_000]);
     project.set_milestone("old", first).unwrap();
     let layer = project.document().layers[0].id;
     project.apply(Step::new("Remove", vec![Edit::RemoveLayer { layer }])).unwrap();
-    let (point, kept) = add_picture(&mut project, "kept", &[2; 100_000]);
+    let (point, kept) = add_picture(&mut project, "kept", &vec![2; 100_000]);
     let (last, _) = add_picture(&mut project, "last", &[3; 1000]);
     project.set_milestone("new", last).unwrap();
     let document = project.document().clone();

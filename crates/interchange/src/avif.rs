@@ -3,6 +3,8 @@
 //! rav1d is dav1d in Rust behind dav1d's C interface. Unlike the other decoders it would end the program if it panicked, because
 //! a panic cannot pass that interface; it has been fuzzed for years in both languages.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use image::{DynamicImage, ImageBuffer, Rgba};
 use re_rav1d::{Decoder, PixelLayout, PlanarImageComponent, Plane, Settings, pixel::YUVRange};
 
@@ -117,12 +119,16 @@ impl Frame {
             .map(|&component| (picture.plane(component), picture.stride(component) as usize))
             .collect();
         let bits = picture.bits_per_component().ok_or_else(|| damaged("it says no depth"))?.0 as u32;
-        let cicp = [
-            picture.color_primaries() as u8,
-            picture.transfer_characteristic() as u8,
-            picture.matrix_coefficients() as u8,
-            u8::from(picture.color_range() == YUVRange::Full),
-        ];
+        // The reader of these codes panics on reserved ones, which stand for "unspecified" as far as we know.
+        let codes = || {
+            [
+                picture.color_primaries() as u8,
+                picture.transfer_characteristic() as u8,
+                picture.matrix_coefficients() as u8,
+                u8::from(picture.color_range() == YUVRange::Full),
+            ]
+        };
+        let cicp = catch_unwind(AssertUnwindSafe(codes)).unwrap_or([2, 2, 2, 1]);
         Ok(Self { width: picture.width(), height: picture.height(), bits, layout, planes, cicp })
     }
 

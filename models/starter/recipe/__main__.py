@@ -36,7 +36,7 @@ def _prepare_arguments(parser: argparse.ArgumentParser):
     from .models import MODEL_DIR
 
     add = parser.add_argument
-    add('--work', type=Path, required=True, help='cache folder: 3 GB for 12,000 pictures')
+    add('--work', type=Path, required=True, help='cache folder: 5 GB for 12,000 pictures')
     add('--pictures', type=int, default=12_000)
     add('--first', type=int, default=FIRST_SEED, help='first seed')
     add('--shard', type=int, default=500, help='pictures in a shard')

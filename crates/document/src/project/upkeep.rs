@@ -54,9 +54,7 @@ impl Project {
 
     /// The size of the file and of its log, in bytes.
     pub fn size_on_disk(&self) -> Result<u64, Error> {
-        let size = |path: &Path| path.metadata().map(|found| found.len());
-        let main = size(&self.path).map_err(|error| Error::io("read the size of", &self.path, error))?;
-        Ok(main + size(&file::sibling(&self.path, "-wal")).unwrap_or(0))
+        file::size_on_disk(&self.path)
     }
 
     /// Stores a small picture of the project for file managers, in place of any before. Not a change of the document:

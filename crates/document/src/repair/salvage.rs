@@ -10,6 +10,7 @@ use rusqlite::{Connection, OpenFlags, ToSql, params, params_from_iter};
 use super::pages::{self, Kind, Value};
 use crate::error::Error;
 use crate::id::BlobId;
+use crate::store::file;
 use crate::store::schema::{self, APPLICATION_ID, SCHEMA_VERSION};
 
 /// The tables, and by what their rows are in order. `step_blobs` is made anew.
@@ -55,9 +56,7 @@ pub(super) fn salvage(copy: &Path, fresh: &Path, original: &Path) -> Result<Salv
     schema::migrate(&mut out, 0)?;
     out.pragma_update(None, "foreign_keys", false)?;
     out.pragma_update(None, "ignore_check_constraints", true)?;
-    let length = copy.metadata().map_err(|error| Error::io("read", original, error))?.len();
-    // No row takes less.
-    let most_rows = length / 4 + 1000;
+    let length = file::size_on_disk(copy)?;
 
     let mut broken: BTreeSet<&'static str> = TABLES.iter().map(|(name, _)| *name).collect();
     if let Some((source, version)) = open(copy, original)? {
@@ -67,7 +66,7 @@ pub(super) fn salvage(copy: &Path, fresh: &Path, original: &Path) -> Result<Salv
                 continue;
             }
             let transaction = out.unchecked_transaction()?;
-            if copy_table(&source, &transaction, table, order, most_rows)? {
+            if copy_table(&source, &transaction, table, order, length)? {
                 broken.remove(table);
             }
             transaction.commit()?;
@@ -110,48 +109,58 @@ fn open(copy: &Path, original: &Path) -> Result<Option<(Connection, i64)>, Error
     Ok(Some((source, version)))
 }
 
-/// Copies what can be read of a table from its beginning and from its end. Gives whether that was all.
-fn copy_table(source: &Connection, out: &Connection, table: &str, order: &str, most_rows: u64) -> Result<bool, Error> {
+/// Copies what can be read of a table from its beginning and from its end. Gives whether that was all. `length` is the
+/// size of the file and of its log in bytes.
+fn copy_table(source: &Connection, out: &Connection, table: &str, order: &str, length: u64) -> Result<bool, Error> {
     // Not a view or a virtual table of that name, which could be anything.
     let sql =
         "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?1 AND sql NOT LIKE 'CREATE VIRTUAL%'";
     if !source.query_row(sql, [table], |row| row.get::<_, i64>(0)).is_ok_and(|count| count == 1) {
         return Ok(false);
     }
-    let known: BTreeSet<String> = {
+    let mut names: Vec<String> = {
         let statement = out.prepare(&format!("SELECT * FROM {table}"))?;
         statement.column_names().map(str::to_owned).collect()
     };
+    // The damaged file is asked for its columns by our names: its own may be no text at all.
+    let readable = |names: &[String]| source.prepare(&format!("SELECT {} FROM {table}", names.join(", "))).is_ok();
+    if !readable(&names) {
+        // What version 2 has added to a table of version 1.
+        names.retain(|name| name != "group_id");
+        if !readable(&names) {
+            return Ok(false);
+        }
+    }
+    let columns = names.join(", ");
     let mut whole = true;
     for direction in ["ASC", "DESC"] {
         // Not by an index, which may be damaged where the table is not.
-        let sql = format!("SELECT * FROM {table} NOT INDEXED ORDER BY {order} {direction}");
+        let sql = format!("SELECT {columns} FROM {table} NOT INDEXED ORDER BY {order} {direction}");
         let Ok(mut query) = source.prepare(&sql) else { return Ok(false) };
-        let names: Vec<String> = query.column_names().map(str::to_owned).collect();
-        if !names.iter().all(|name| known.contains(name)) {
-            return Ok(false);
-        }
         let places: Vec<_> = (1..=names.len()).map(|place| format!("?{place}")).collect();
-        let sql = format!("INSERT OR IGNORE INTO {table} ({}) VALUES ({})", names.join(", "), places.join(", "));
+        let sql = format!("INSERT OR IGNORE INTO {table} ({columns}) VALUES ({})", places.join(", "));
         let mut insert = out.prepare(&sql)?;
         whole = true;
         let Ok(mut rows) = query.query([]) else { return Ok(false) };
-        let mut count = 0;
+        // A table that leads back into itself gives more than the file can hold.
+        let mut bytes = 0_u64;
         loop {
             let row = match rows.next() {
-                Ok(Some(row)) if count < most_rows => row,
+                Ok(Some(row)) if bytes <= length => row,
                 Ok(None) => break,
                 Ok(Some(_)) | Err(_) => {
                     whole = false;
                     break;
                 }
             };
-            count += 1;
+            // No row takes less.
+            bytes += 4;
             let values = (0..names.len()).map(|column| row.get_ref(column)).collect::<Result<Vec<_>, _>>();
             let Ok(values) = values else {
                 whole = false;
                 continue;
             };
+            bytes += values.iter().map(|value| stored_bytes(*value)).sum::<u64>();
             insert.execute(params_from_iter(values.into_iter().map(Borrowed)))?;
         }
         if whole {
@@ -159,6 +168,13 @@ fn copy_table(source: &Connection, out: &Connection, table: &str, order: &str, m
         }
     }
     Ok(whole)
+}
+
+fn stored_bytes(value: ValueRef<'_>) -> u64 {
+    match value {
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes.len() as u64,
+        _ => 0,
+    }
 }
 
 /// A value on its way from one database to the other.

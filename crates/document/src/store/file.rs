@@ -28,6 +28,13 @@ pub(crate) fn folder(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
+/// The size of a database and of its log, in bytes.
+pub(crate) fn size_on_disk(path: &Path) -> Result<u64, Error> {
+    let size = |path: &Path| path.metadata().map(|found| found.len());
+    let main = size(path).map_err(|error| Error::io("read the size of", path, error))?;
+    Ok(main + size(&sibling(path, "-wal")).unwrap_or(0))
+}
+
 /// Refuses to put a new file where one is, or where the log of a vanished one lies: SQLite would play that log into
 /// the new file.
 pub(crate) fn refuse_existing(path: &Path) -> Result<(), Error> {
@@ -102,6 +109,26 @@ pub(crate) fn open_readable(path: &Path) -> Result<Connection, Error> {
     Ok(connection)
 }
 
+/// Ends reading the state with an error when it takes more work than the rows that such a file can hold: tables that have
+/// been damaged, or made, to lead back into themselves would be read for ever.
+pub(crate) fn limit_work(connection: &mut Connection, path: &Path) -> Result<(), Error> {
+    /// So many of the database's instructions are between two looks at the limit.
+    const SOME: i32 = 100_000;
+    let length = size_on_disk(path)?;
+    // A row takes some ten bytes at least, and some fifty instructions; and the limit is of no concern to small files.
+    let mut left = 500 + length.saturating_mul(5) / SOME as u64;
+    let stop = move || {
+        left = left.saturating_sub(1);
+        left == 0
+    };
+    Ok(connection.progress_handler(SOME, Some(stop))?)
+}
+
+/// Undoes [`limit_work`].
+pub(crate) fn lift_limit(connection: &mut Connection) -> Result<(), Error> {
+    Ok(connection.progress_handler(0, None::<fn() -> bool>)?)
+}
+
 /// Leaves a lone file behind: the log is played into it and removed. A reader elsewhere keeps the log alive; then that
 /// is left to the next one who closes.
 pub(crate) fn tidy(connection: &Connection) -> Result<(), Error> {
@@ -170,4 +197,23 @@ pub(crate) fn copy_into(connection: &Connection, empty: &Path) -> Result<(), Err
         .ok_or_else(|| Error::ReadOnly { why: format!("the name {} is not valid Unicode", empty.display()) })?;
     connection.execute("VACUUM INTO ?1", [name])?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reading_without_end_is_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("db");
+        let mut connection = Connection::open(&path).unwrap();
+        connection.execute_batch("CREATE TABLE t (x)").unwrap();
+        limit_work(&mut connection, &path).unwrap();
+        let endless = "WITH RECURSIVE c (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT max(x) FROM c";
+        let error = connection.query_row(endless, [], |row| row.get::<_, i64>(0)).unwrap_err();
+        assert!(matches!(Error::from(error), Error::Damaged { .. }));
+        lift_limit(&mut connection).unwrap();
+        connection.execute_batch("INSERT INTO t VALUES (1)").unwrap();
+    }
 }
