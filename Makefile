@@ -33,8 +33,8 @@ test: ## every test
 	$(CARGO) nextest run --workspace --all-targets
 	$(CARGO) test --workspace --doc --quiet
 
-bench: build ## measure against named peers (makes a Python environment, 5 GB); writes out/bench.json
-	python3 scripts/bench.py --no-build --python "$$(scripts/python-env.sh)"
+bench: setup ## measure against named peers (makes a Python environment, 5 GB); writes out/bench.json
+	python3 scripts/bench.py --python "$$(scripts/python-env.sh)"
 	$(CARGO) run --release --quiet -p outframe-document --example bench_document
 
 lint: ## formatting, clippy, licences and sources of dependencies

@@ -71,7 +71,7 @@ pub struct Sampling {
     pub prompt: String,
     /// What it should not show.
     pub negative: String,
-    /// Denoising steps, 1 to 1000.
+    /// Denoising steps, 1 to 999.
     pub steps: u32,
     /// Classifier-free guidance scale; 1 switches guidance off.
     pub guidance: f64,

@@ -31,7 +31,7 @@ pub struct Settings {
     pub negative: String,
     /// Model name or folder; the starter when absent.
     pub model: Option<String>,
-    /// Denoising steps, 1 to 1000.
+    /// Denoising steps, 1 to 999.
     pub steps: Option<u32>,
     /// Classifier-free guidance scale, 0 to 100; 1 switches it off.
     pub guidance: Option<f64>,
@@ -48,9 +48,9 @@ impl Settings {
             return invalid(format!("A prompt may have at most {MAX_PROMPT} bytes."));
         }
         if let Some(steps) = self.steps
-            && !(1..=1000).contains(&steps)
+            && !(1..=999).contains(&steps)
         {
-            return invalid(format!("{steps} steps: choose 1 to 1000."));
+            return invalid(format!("{steps} steps: choose 1 to 999."));
         }
         if let Some(guidance) = self.guidance
             && !(0.0..=100.0).contains(&guidance)

@@ -9,12 +9,16 @@ mod process;
 
 use std::{
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc, Mutex as StdMutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use image::{GrayImage, RgbImage};
-use outframe_engine::{Event, FillJob, Frame, GenerateJob, Memory, ModelInfo, Request};
+use outframe_engine::{Event, Frame, Request};
+pub use outframe_engine::{FillJob, GenerateJob, Memory, ModelInfo, Sampling};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
@@ -129,12 +133,21 @@ pub struct JobOutput {
 pub struct Engine {
     options: EngineOptions,
     ids: AtomicU64,
+    /// Held for the length of a request that loads or computes: those wait for each other.
     session: Mutex<Session>,
+    /// What runs now, for those who only look.
+    live: StdMutex<Live>,
+}
+
+#[derive(Debug, Default)]
+struct Live {
+    process: Option<Arc<Process>>,
+    model: Option<LoadedModel>,
 }
 
 #[derive(Debug, Default)]
 struct Session {
-    process: Option<Process>,
+    process: Option<Arc<Process>>,
     /// The model that jobs need: loaded again after a restart.
     wanted: Option<PathBuf>,
     loaded: Option<(PathBuf, LoadedModel)>,
@@ -143,22 +156,30 @@ struct Session {
 impl Engine {
     /// A supervisor; nothing is started yet.
     pub fn new(options: EngineOptions) -> Self {
-        Self { options, ids: AtomicU64::new(1), session: Mutex::default() }
+        Self { options, ids: AtomicU64::new(1), session: Mutex::default(), live: StdMutex::default() }
     }
 
     fn id(&self) -> u64 {
         self.ids.fetch_add(1, Ordering::Relaxed)
     }
 
+    fn live(&self) -> MutexGuard<'_, Live> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Makes sure that a live worker runs.
-    async fn ensure<'a>(&self, session: &'a mut Session) -> Result<&'a Process, EngineError> {
-        if session.process.as_ref().is_none_or(Process::is_dead) {
-            session.loaded = None;
-            session.process = None;
-            let program = find_program(self.options.program.as_deref())?;
-            session.process = Some(Process::start(&program).await?);
+    async fn ensure(&self, session: &mut Session) -> Result<Arc<Process>, EngineError> {
+        if let Some(process) = session.process.as_ref().filter(|process| !process.is_dead()) {
+            return Ok(Arc::clone(process));
         }
-        session.process.as_ref().ok_or(EngineError::Closed)
+        session.loaded = None;
+        session.process = None;
+        *self.live() = Live::default();
+        let program = find_program(self.options.program.as_deref())?;
+        let process = Arc::new(Process::start(&program).await?);
+        session.process = Some(Arc::clone(&process));
+        self.live().process = Some(Arc::clone(&process));
+        Ok(process)
     }
 
     /// Reads what a model folder holds, without loading it.
@@ -172,11 +193,14 @@ impl Engine {
         }
     }
 
-    /// Loads a model unless the worker holds it already.
+    /// Loads a model unless the worker holds it already. A worker that stops unexpectedly over it is restarted once.
     pub async fn load(&self, model: &Path) -> Result<LoadedModel, EngineError> {
         let mut session = self.session.lock().await;
         session.wanted = Some(model.into());
-        self.ensure_model(&mut session).await
+        match self.ensure_model(&mut session).await {
+            Err(EngineError::Died { .. }) => self.ensure_model(&mut session).await.map_err(EngineError::again),
+            other => other,
+        }
     }
 
     async fn ensure_model(&self, session: &mut Session) -> Result<LoadedModel, EngineError> {
@@ -188,6 +212,7 @@ impl Engine {
             return Ok(loaded.clone());
         }
         session.loaded = None;
+        self.live().model = None;
         let id = self.id();
         let request = Request::Load {
             id,
@@ -200,6 +225,7 @@ impl Engine {
             Event::Loaded { info, device, precision, seconds, .. } => {
                 let loaded = LoadedModel { info, device, precision, seconds };
                 session.loaded = Some((model, loaded.clone()));
+                self.live().model = Some(loaded.clone());
                 Ok(loaded)
             }
             other => Err(EngineError::unexpected(&other)),
@@ -282,11 +308,13 @@ impl Engine {
         }
     }
 
-    /// The worker's state; starts nothing. Waits while a job runs: see [`Engine::run`].
+    /// The worker's state, also while a job runs; starts nothing.
     pub async fn status(&self) -> Result<EngineStatus, EngineError> {
-        let session = self.session.lock().await;
-        let model = session.loaded.as_ref().map(|(_, loaded)| loaded.clone());
-        let Some(process) = session.process.as_ref().filter(|process| !process.is_dead()) else {
+        let (process, model) = {
+            let live = self.live();
+            (live.process.clone(), live.model.clone())
+        };
+        let Some(process) = process.filter(|process| !process.is_dead()) else {
             return Ok(EngineStatus { pid: None, model: None, busy: false, memory: Memory::default() });
         };
         let id = self.id();
@@ -300,6 +328,7 @@ impl Engine {
     pub async fn shutdown(&self) {
         let mut session = self.session.lock().await;
         session.loaded = None;
+        *self.live() = Live::default();
         if let Some(process) = session.process.take() {
             process.stop().await;
         }

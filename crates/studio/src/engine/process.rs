@@ -201,7 +201,7 @@ impl Process {
     }
 
     /// Asks the worker to finish, and kills it if it does not.
-    pub(super) async fn stop(self) {
+    pub(super) async fn stop(&self) {
         let _ = self.tell(Request::Shutdown).await;
         let mut ended = self.ended.clone();
         if tokio::time::timeout(Duration::from_secs(5), ended.wait_for(Option::is_some)).await.is_err() {
