@@ -1,0 +1,1 @@
+//! Camera moves of other programs.
