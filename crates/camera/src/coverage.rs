@@ -141,10 +141,22 @@ pub fn plan(shot: &Shot, depth: f64, covered: &[PixelRect], options: &CoverageOp
     let sides = (i64::from(options.max_fill.0), i64::from(options.max_fill.1));
     let shorter = sides.0.min(sides.1);
     check(|| "The largest fill".into(), shorter as f64, 16.0, 1e6, "16 to 1,000,000 pixels wide and high")?;
-    check(|| "The largest fill".into(), sides.0.max(sides.1) as f64, 16.0, 1e6, "16 to 1,000,000 pixels wide and high")?;
+    check(
+        || "The largest fill".into(),
+        sides.0.max(sides.1) as f64,
+        16.0,
+        1e6,
+        "16 to 1,000,000 pixels wide and high",
+    )?;
     let quarter = (shorter / 4) as f64;
     check(|| "The overlap".into(), f64::from(options.overlap), 0.0, quarter, "at most a quarter of the largest fill")?;
-    check(|| "The granularity".into(), f64::from(options.granularity), 1.0, quarter.min(4096.0), "1 to a quarter of the largest fill, at most 4096")?;
+    check(
+        || "The granularity".into(),
+        f64::from(options.granularity),
+        1.0,
+        quarter.min(4096.0),
+        "1 to a quarter of the largest fill, at most 4096",
+    )?;
     check(|| "The margin".into(), options.margin, 0.0, 1024.0, "0 to 1024 pixels")?;
 
     let track = shot.track()?;
@@ -203,6 +215,7 @@ pub fn plan(shot: &Shot, depth: f64, covered: &[PixelRect], options: &CoverageOp
 
     let mut result = empty;
     let known = grid.known_bounds(covered);
+    let mut seen = 0.0;
     let side_of = |cell: &PixelRect| side(cell, known.as_ref());
     for j in 0..grid.rows() {
         for i in 0..grid.columns() {
@@ -210,6 +223,9 @@ pub fn plan(shot: &Shot, depth: f64, covered: &[PixelRect], options: &CoverageOp
             let cell = grid.cell(i, j);
             if grid.seen[index] {
                 result.seen_area += cell.area();
+                // What whole cells have beyond all that is seen does not count.
+                let area = cell.intersection(&bounds).area();
+                seen += area;
                 if grid.state[index] == State::Missing {
                     result.missing_area += cell.area();
                     let lack = &mut result.lack;
@@ -219,22 +235,26 @@ pub fn plan(shot: &Shot, depth: f64, covered: &[PixelRect], options: &CoverageOp
                         Side::Top => &mut lack.top,
                         Side::Bottom => &mut lack.bottom,
                         Side::Inside => &mut lack.inside,
-                    } += cell.area();
+                    } += area;
                 }
             }
         }
     }
-    if result.seen_area > 0.0 {
+    if seen > 0.0 {
         let Lack { left, right, top, bottom, inside } = &mut result.lack;
         for part in [left, right, top, bottom, inside] {
-            *part /= result.seen_area;
+            *part /= seen;
         }
     }
     result.missing = grid.rectangles(0..grid.columns(), 0..grid.rows());
     while let Some(fill) = grid.next_fill(sides, overlap) {
         result.fills.push(fill);
         if result.fills.len() > MAX_FILLS {
-            return Err(Error::TooMany { what: "fills needed for this shot", count: result.fills.len(), limit: MAX_FILLS });
+            return Err(Error::TooMany {
+                what: "fills needed for this shot",
+                count: result.fills.len(),
+                limit: MAX_FILLS,
+            });
         }
     }
     Ok(result)
@@ -376,7 +396,11 @@ impl Grid {
                 return Ok(Self { granularity, xs, ys, state: vec![State::Void; cells], seen: vec![false; cells] });
             }
             if granularity * 2 > coarsest {
-                return Err(Error::TooMany { what: "cells in the area that the shot sees", count: cells, limit: MAX_CELLS });
+                return Err(Error::TooMany {
+                    what: "cells in the area that the shot sees",
+                    count: cells,
+                    limit: MAX_CELLS,
+                });
             }
             granularity *= 2;
         }
@@ -398,7 +422,7 @@ impl Grid {
         self.state[j * self.columns() + i]
     }
 
-    /// The bounding box of what is covered, also outside of the grid.
+    /// The bounding box of what is covered within the grid.
     fn known_bounds(&self, covered: &[PixelRect]) -> Option<PixelRect> {
         let whole = PixelRect::new(self.xs[0], self.ys[0], self.xs[self.columns()], self.ys[self.rows()]);
         let mut near = covered.iter().map(|rect| rect.intersection(&whole)).filter(|rect| !rect.is_empty());
@@ -680,7 +704,8 @@ impl Sum {
             return 0;
         }
         let at = |i: usize, j: usize| self.sums[j * self.stride + i];
-        at(columns.end, rows.end) - at(columns.start, rows.end) - at(columns.end, rows.start) + at(columns.start, rows.start)
+        at(columns.end, rows.end) - at(columns.start, rows.end) - at(columns.end, rows.start)
+            + at(columns.start, rows.start)
     }
 
     fn total(&self) -> i64 {

@@ -63,7 +63,13 @@ pub enum Error {
     },
 }
 
-pub(crate) fn check(what: impl Fn() -> String, value: f64, low: f64, high: f64, expected: &'static str) -> Result<(), Error> {
+pub(crate) fn check(
+    what: impl Fn() -> String,
+    value: f64,
+    low: f64,
+    high: f64,
+    expected: &'static str,
+) -> Result<(), Error> {
     if value.is_finite() && value >= low && value <= high {
         Ok(())
     } else {

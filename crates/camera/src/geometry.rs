@@ -49,31 +49,32 @@ impl Rect {
         [Point::new(self.x, self.y), Point::new(right, self.y), Point::new(right, bottom), Point::new(self.x, bottom)]
     }
 
-    /// The largest rectangle of the proportions `width` : `height` within it, with the same centre. What differs by
-    /// less than half a pixel is not cut off.
+    /// The largest rectangle of the proportions `width` : `height` within it, with the same centre. If
+    /// that would cut off less than one pixel of a side, or be made good by less than one pixel of the other, nothing is
+    /// cut off.
     pub fn crop_to_aspect(&self, width: f64, height: f64) -> Self {
         let fitting_width = self.height * width / height;
         let fitting_height = self.width * height / width;
-        if fitting_width < self.width - 0.5 {
-            Self::new(self.x + (self.width - fitting_width) / 2.0, self.y, fitting_width, self.height)
-        } else if fitting_height < self.height - 0.5 {
-            Self::new(self.x, self.y + (self.height - fitting_height) / 2.0, self.width, fitting_height)
-        } else {
+        if (fitting_width - self.width).abs().min((fitting_height - self.height).abs()) < 1.0 {
             *self
+        } else if fitting_width < self.width {
+            Self::new(self.x + (self.width - fitting_width) / 2.0, self.y, fitting_width, self.height)
+        } else {
+            Self::new(self.x, self.y + (self.height - fitting_height) / 2.0, self.width, fitting_height)
         }
     }
 
-    /// The smallest rectangle of the proportions `width` : `height` around it, with the same centre. What differs by
-    /// less than half a pixel is not added.
+    /// The smallest rectangle of the proportions `width` : `height` around it, with the same centre. As with
+    /// [`crop_to_aspect`](Self::crop_to_aspect), less than one pixel is not added.
     pub fn grow_to_aspect(&self, width: f64, height: f64) -> Self {
         let fitting_width = self.height * width / height;
         let fitting_height = self.width * height / width;
-        if fitting_width > self.width + 0.5 {
-            Self::new(self.x + (self.width - fitting_width) / 2.0, self.y, fitting_width, self.height)
-        } else if fitting_height > self.height + 0.5 {
-            Self::new(self.x, self.y + (self.height - fitting_height) / 2.0, self.width, fitting_height)
-        } else {
+        if (fitting_width - self.width).abs().min((fitting_height - self.height).abs()) < 1.0 {
             *self
+        } else if fitting_width > self.width {
+            Self::new(self.x + (self.width - fitting_width) / 2.0, self.y, fitting_width, self.height)
+        } else {
+            Self::new(self.x, self.y + (self.height - fitting_height) / 2.0, self.width, fitting_height)
         }
     }
 }

@@ -41,6 +41,4 @@ pub use geometry::{PixelRect, Point, Rect};
 pub use moves::{Dial, Move, MoveKind, Pivot};
 pub use path::{ShotPath, path};
 pub use projection::{Camera, Homography, Seen};
-pub use shot::{
-    Channel, Fit, FrameRate, Keyframe, MAX_FRAMES, MAX_KEYFRAMES, MAX_MOVES, Pose, Shot, Shutter, Track,
-};
+pub use shot::{Channel, Fit, FrameRate, Keyframe, MAX_FRAMES, MAX_KEYFRAMES, MAX_MOVES, Pose, Shot, Shutter, Track};

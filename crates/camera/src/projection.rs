@@ -74,15 +74,19 @@ impl Camera {
         let distance = width * self.lens / FILM_WIDTH;
         // Normalised canvas (view widths and heights from the view's centre, y down) to directions in the axes at rest,
         // divided by the depth.
-        let plane = [[width, 0.0, -x * width / depth], [0.0, -height, -y * height / depth], [0.0, 0.0, distance * remaining]];
+        let plane =
+            [[width, 0.0, -x * width / depth], [0.0, -height, -y * height / depth], [0.0, 0.0, distance * remaining]];
         // To the camera's axes: the transposed rotation.
         let axes = rotation(yaw, pitch, roll);
         let turned: Matrix = [0, 1, 2].map(|i| {
             [0, 1, 2].map(|j: usize| axes[0][i] * plane[0][j] + axes[1][i] * plane[1][j] + axes[2][i] * plane[2][j])
         });
         // Through the lens, to output widths and heights from the output's centre, y down.
-        let normal: Matrix =
-            [turned[0].map(|v| focal * v / width), turned[1].map(|v| -focal * v / height), turned[2].map(|v| v / distance)];
+        let normal: Matrix = [
+            turned[0].map(|v| focal * v / width),
+            turned[1].map(|v| -focal * v / height),
+            turned[2].map(|v| v / distance),
+        ];
         let adjugate = adjugate(&normal);
         let determinant = normal[0][0] * adjugate[0][0] + normal[0][1] * adjugate[1][0] + normal[0][2] * adjugate[2][0];
         let inverse = adjugate.map(|row| row.map(|v| v / determinant));

@@ -36,8 +36,9 @@ impl FrameRate {
     /// 1 and at most [`MAX_FRAMES`]. Picture i is shown from i / rate up to (i + 1) / rate: the film includes its first
     /// instant and excludes its last, so that films put end to end repeat no picture.
     pub fn frames_in(self, seconds: f64) -> u32 {
-        // The cast takes NaN to 0, and the bounds come first.
-        (seconds * self.per_second()).round().clamp(1.0, f64::from(MAX_FRAMES)) as u32
+        let frames = (seconds * self.per_second()).round();
+        // The cast takes NaN to 0 and what is beyond its range to its ends.
+        (frames as u32).clamp(1, MAX_FRAMES)
     }
 }
 
@@ -373,8 +374,8 @@ impl Track<'_> {
         for one in moves {
             if let (MoveKind::Reframe, Some([start, end])) = (one.kind, one.boxes) {
                 let (x, y, factor) = self.reframe(&start, &end, one.amount_at(time));
-                position[0] += x * width;
-                position[1] += y * height;
+                position[0] += x;
+                position[1] += y;
                 focal *= factor;
             }
         }
@@ -384,7 +385,6 @@ impl Track<'_> {
             if amount == 0.0 {
                 continue;
             }
-            let pivot = [one.pivot.x * width, one.pivot.y * height, one.pivot.z * distance];
             // To the right around the pivot means to look left by as much, and upwards means to look down.
             let before = rotation(yaw, pitch, 0.0);
             if one.kind == MoveKind::Orbit {
@@ -393,24 +393,26 @@ impl Track<'_> {
                 pitch -= amount;
             }
             let after = rotation(yaw, pitch, 0.0);
-            let arm = inverse_times(&before, [position[0] - pivot[0], position[1] - pivot[1], position[2] - pivot[2]]);
+            let pivot = [one.pivot.x, one.pivot.y, one.pivot.z];
+            let arm = inverse_times(&before, [0, 1, 2].map(|axis: usize| (position[axis] - pivot[axis]) * unit[axis]));
             let arm = times(&after, arm);
-            position = [pivot[0] + arm[0], pivot[1] + arm[1], pivot[2] + arm[2]];
+            position = [0, 1, 2].map(|axis: usize| pivot[axis] + arm[axis] / unit[axis]);
         }
 
         // Translation.
         let crane = total(MoveKind::Crane);
         let dolly = total(MoveKind::Dolly) + self.channel(Channel::Z, time);
         let vertigo = total(MoveKind::DollyZoom);
-        let step = [
-            (total(MoveKind::Truck) + self.channel(Channel::X, time)) * width,
-            (total(MoveKind::Pedestal) + self.channel(Channel::Y, time) + crane) * height,
-            (dolly + vertigo) * distance,
+        let mut step = [
+            total(MoveKind::Truck) + self.channel(Channel::X, time),
+            total(MoveKind::Pedestal) + self.channel(Channel::Y, time) + crane,
+            dolly + vertigo,
         ];
-        let step = if yaw == 0.0 && pitch == 0.0 { step } else { times(&rotation(yaw, pitch, 0.0), step) };
-        for axis in 0..3 {
-            position[axis] = (position[axis] + step[axis]) / unit[axis];
+        if yaw != 0.0 || pitch != 0.0 {
+            let turned = times(&rotation(yaw, pitch, 0.0), [0, 1, 2].map(|axis: usize| step[axis] * unit[axis]));
+            step = [0, 1, 2].map(|axis: usize| turned[axis] / unit[axis]);
         }
+        let position = [0, 1, 2].map(|axis: usize| position[axis] + step[axis]);
 
         // Pan, tilt, roll.
         yaw += total(MoveKind::Pan) + self.channel(Channel::Yaw, time);
@@ -460,7 +462,8 @@ impl Track<'_> {
         };
         let (a, b) = (boxed(start), boxed(end));
         let ratio = (b.width / a.width).ln();
-        let part = if amount == 1.0 || ratio.abs() < 1e-9 { amount } else { (amount * ratio).exp_m1() / ratio.exp_m1() };
+        let part =
+            if amount == 1.0 || ratio.abs() < 1e-9 { amount } else { (amount * ratio).exp_m1() / ratio.exp_m1() };
         let (from, to, rest) = (a.centre(), b.centre(), self.view.centre());
         let x = (mix(from.x, to.x, part) - rest.x) / self.view.width;
         let y = (rest.y - mix(from.y, to.y, part)) / self.view.height;
