@@ -556,13 +556,12 @@ impl Grid {
                 }
             }
         }
-        let window = match best {
-            Some((_, window)) => window,
-            None => {
-                let index = self.state.iter().position(|state| *state == State::Missing)?;
-                let cell = self.cell(index % self.columns(), index / self.columns());
-                PixelRect::new(cell.x0, cell.y0, cell.x0 + sides.0, cell.y0 + sides.1)
-            }
+        let window = if let Some((_, window)) = best {
+            window
+        } else {
+            let index = self.state.iter().position(|state| *state == State::Missing)?;
+            let cell = self.cell(index % self.columns(), index / self.columns());
+            PixelRect::new(cell.x0, cell.y0, cell.x0 + sides.0, cell.y0 + sides.1)
         };
         let has_context = self.score(&sums, &window, overlap).0 > 0;
         let (columns, rows) = self.inside(&window);

@@ -52,6 +52,7 @@ impl Rect {
     /// The largest rectangle of the proportions `width` : `height` within it, with the same centre. If
     /// that would cut off less than one pixel of a side, or be made good by less than one pixel of the other, nothing is
     /// cut off.
+    #[must_use]
     pub fn crop_to_aspect(&self, width: f64, height: f64) -> Self {
         let fitting_width = self.height * width / height;
         let fitting_height = self.width * height / width;
@@ -66,6 +67,7 @@ impl Rect {
 
     /// The smallest rectangle of the proportions `width` : `height` around it, with the same centre. As with
     /// [`crop_to_aspect`](Self::crop_to_aspect), less than one pixel is not added.
+    #[must_use]
     pub fn grow_to_aspect(&self, width: f64, height: f64) -> Self {
         let fitting_width = self.height * width / height;
         let fitting_height = self.width * height / width;

@@ -22,6 +22,11 @@
 //! # }
 //! ```
 
+#![allow(
+    clippy::float_cmp,
+    reason = "that rest, the ends of an easing and equal poses are exact is promised; nothing else is compared exactly"
+)]
+
 mod coverage;
 mod easing;
 mod error;

@@ -1,6 +1,6 @@
 //! Smooth noise for the handheld camera.
 
-/// A well-mixed 64-bit hash (the finaliser of SplitMix64, by Steele, Lea and Flood).
+/// A well-mixed 64-bit hash (the finaliser of `SplitMix64`, by Steele, Lea and Flood).
 fn mix(mut z: u64) -> u64 {
     z = z.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -265,6 +265,19 @@ impl Shot {
         }
     }
 
+    /// Pairs of moves, by their places in the list, that drive the same kind in opposite directions at the same time, which
+    /// is rarely meant.
+    pub fn clashes(&self) -> Vec<(usize, usize)> {
+        let opposed = |a: &Move, b: &Move| {
+            a.kind == b.kind && (a.end - a.start) * (b.end - b.start) < 0.0 && a.from < b.to && b.from < a.to
+        };
+        let rest = |first: usize| self.moves.iter().enumerate().skip(first + 1);
+        let pairs = |(first, a): (usize, &Move)| {
+            rest(first).filter(|(_, b)| opposed(a, b)).map(|(second, _)| (first, second)).collect::<Vec<_>>()
+        };
+        self.moves.iter().enumerate().flat_map(pairs).collect()
+    }
+
     /// Checks every number and puts the keyframes in order of time.
     pub fn track(&self) -> Result<Track<'_>, Error> {
         check_rect(|| "The frame".into(), &self.frame)?;

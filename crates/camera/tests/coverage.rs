@@ -1,5 +1,8 @@
 //! What a shot lacks, and the plan to paint it.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may fail")]
+#![allow(clippy::float_cmp, reason = "what is promised to be exact is compared exactly")]
+
 use outframe_camera::{Coverage, CoverageOptions, Easing, Move, MoveKind, PixelRect, Point, Rect, Shot, Shutter, plan};
 use proptest::prelude::*;
 
@@ -123,7 +126,6 @@ fn a_pull_out_lacks_all_sides() {
     let large = CoverageOptions { max_fill: (640, 640), ..small() };
     let coverage = plan(&shot, 1.0, &[KNOWN], &large).unwrap();
     check(&shot, 1.0, &[KNOWN], &large, &coverage);
-    eprintln!("LARGE {:?}", coverage.fills);
     assert!(coverage.fills.len() <= 9, "{}", coverage.fills.len());
 }
 
@@ -199,6 +201,50 @@ fn margin_and_shutter_need_more() {
     let shutter = Shutter { angle: 360.0, samples: 8 };
     let blurred = plan(&moving, 1.0, &[KNOWN], &CoverageOptions { granularity: 1, shutter, ..small() }).unwrap();
     assert!(blurred.missing_area > sharp.missing_area);
+}
+
+/// Each fill takes in the whole overlap of what is known around what it paints, in as far as there is anything known.
+#[test]
+fn seams_have_the_overlap() {
+    let shot = shot(&[whole(MoveKind::Truck, 0.5), whole(MoveKind::Pedestal, 0.9)]);
+    let coverage = plan(&shot, 1.0, &[KNOWN], &small()).unwrap();
+    check(&shot, 1.0, &[KNOWN], &small(), &coverage);
+    let mut known = vec![KNOWN];
+    for fill in &coverage.fills {
+        for rect in &fill.paint {
+            // Known picture that borders on what is painted lies in the window for another 64 pixels, or as far as it goes.
+            for other in &known {
+                let seam = rect.grown(1).intersection(other);
+                if seam.is_empty() || (seam.width() == 1 && seam.height() == 1) {
+                    continue;
+                }
+                let wanted = rect.grown(64).intersection(other).intersection(&PixelRect::new(
+                    if seam.x1 <= rect.x0 { rect.x0 - 64 } else { seam.x0.max(rect.x0) },
+                    if seam.y1 <= rect.y0 { rect.y0 - 64 } else { seam.y0.max(rect.y0) },
+                    if seam.x0 >= rect.x1 { rect.x1 + 64 } else { seam.x1.min(rect.x1) },
+                    if seam.y0 >= rect.y1 { rect.y1 + 64 } else { seam.y1.min(rect.y1) },
+                ));
+                assert!(fill.window.contains(&wanted), "{fill:?} {wanted:?}");
+            }
+        }
+        known.extend(&fill.paint);
+    }
+}
+
+#[test]
+fn a_long_shot_over_a_large_canvas_is_planned() {
+    let frame = Rect::new(0.0, 0.0, 4096.0, 2304.0);
+    let mut shot = Shot { frames: 240, ..Shot::new(frame, 3840, 2160) };
+    shot.moves = vec![
+        Move::new(MoveKind::Truck, 0.0, 239.0, 0.0, 0.6),
+        Move::new(MoveKind::Roll, 0.0, 239.0, 0.0, 12.0),
+        Move::new(MoveKind::Handheld, 0.0, 239.0, 1.0, 1.0),
+    ];
+    let options = CoverageOptions { shutter: Shutter { angle: 180.0, samples: 4 }, ..CoverageOptions::default() };
+    let begun = std::time::Instant::now();
+    let coverage = plan(&shot, 1.0, &[PixelRect::new(0, 0, 4096, 2304)], &options).unwrap();
+    eprintln!("{} {:?}", coverage, begun.elapsed());
+    assert!(!coverage.fills.is_empty() && coverage.fills.iter().all(|fill| fill.has_context));
 }
 
 proptest! {

@@ -485,8 +485,8 @@ mod tests {
         assert_eq!(value("(1 + 2) * -3", 0), -9.0);
         assert_eq!(value("pow(t, 2) % 5", 3), 4.0);
         assert_eq!(value("min(t, max_f) + 1e-1*10", 4), 5.0);
-        let expected = 1.02 + 0.02 * (2.0 * 3.14 * 7.0 / 20.0_f64).sin();
-        assert!((value("1.02+0.02*sin(2*3.14*t/20)", 7) - expected).abs() < 1e-15);
+        let expected = 1.02 + 0.02 * (2.0 * 3.2 * 7.0 / 20.0_f64).sin();
+        assert!((value("1.02+0.02*sin(2*3.2*t/20)", 7) - expected).abs() < 1e-15);
         assert!((value("cos(pi)", 0) + 1.0).abs() < 1e-15);
     }
 
