@@ -11,8 +11,13 @@ use crate::{Error, PixelRect, Point, Shot, Shutter};
 const MAX_CELLS: usize = 1 << 21;
 /// The most candidates for an edge of a fill that are tried in each direction.
 const MAX_CANDIDATES: usize = 96;
+/// How much a window's seams count beside what it paints, in overlaps. Without seams, windows float out to where they paint
+/// most and leave gaps; with many, they nestle up to what is known. Which is best depends on the area, so all are tried.
+const WEIGHTS: [i64; 5] = [2, 1, 4, 8, 0];
 /// The most fills of one plan.
-const MAX_FILLS: usize = 10_000;
+const MAX_FILLS: usize = 1000;
+/// Plans with more fills than this are made with one weight only, as each fill takes its time.
+const MANY_FILLS: usize = 64;
 /// What is seen by less than this many pixels is not seen.
 const SLIVER: f64 = 1e-6;
 
@@ -46,6 +51,39 @@ impl Default for CoverageOptions {
             limit: None,
             shutter: Shutter::INSTANT,
         }
+    }
+}
+
+impl CoverageOptions {
+    fn check(&self) -> Result<(), Error> {
+        let options = self;
+        let sides = (i64::from(options.max_fill.0), i64::from(options.max_fill.1));
+        let shorter = sides.0.min(sides.1);
+        check(|| "The largest fill".into(), shorter as f64, 16.0, 1e6, "16 to 1,000,000 pixels wide and high")?;
+        check(
+            || "The largest fill".into(),
+            sides.0.max(sides.1) as f64,
+            16.0,
+            1e6,
+            "16 to 1,000,000 pixels wide and high",
+        )?;
+        let quarter = (shorter / 4) as f64;
+        check(
+            || "The overlap".into(),
+            f64::from(options.overlap),
+            0.0,
+            quarter,
+            "at most a quarter of the largest fill",
+        )?;
+        check(
+            || "The granularity".into(),
+            f64::from(options.granularity),
+            1.0,
+            quarter.min(4096.0),
+            "1 to a quarter of the largest fill, at most 4096",
+        )?;
+        check(|| "The margin".into(), options.margin, 0.0, 1024.0, "0 to 1024 pixels")?;
+        Ok(())
     }
 }
 
@@ -135,30 +173,13 @@ impl fmt::Display for Coverage {
 
 /// Finds what a shot sees of the layer at `depth` that `covered` does not cover, and how to paint it.
 ///
-/// A picture in which the camera has passed the layer sees nothing of it. What is painted later belongs into `covered`:
+/// A picture in which the camera has passed the layer sees nothing of it. This takes milliseconds for usual shots, but up to
+/// seconds for a lack of hundreds of fills, so that it does not belong into a user interface's own thread. What is painted later belongs into `covered`:
 /// then only new lack is planned after the move is changed.
 pub fn plan(shot: &Shot, depth: f64, covered: &[PixelRect], options: &CoverageOptions) -> Result<Coverage, Error> {
+    options.check()?;
     let sides = (i64::from(options.max_fill.0), i64::from(options.max_fill.1));
     let shorter = sides.0.min(sides.1);
-    check(|| "The largest fill".into(), shorter as f64, 16.0, 1e6, "16 to 1,000,000 pixels wide and high")?;
-    check(
-        || "The largest fill".into(),
-        sides.0.max(sides.1) as f64,
-        16.0,
-        1e6,
-        "16 to 1,000,000 pixels wide and high",
-    )?;
-    let quarter = (shorter / 4) as f64;
-    check(|| "The overlap".into(), f64::from(options.overlap), 0.0, quarter, "at most a quarter of the largest fill")?;
-    check(
-        || "The granularity".into(),
-        f64::from(options.granularity),
-        1.0,
-        quarter.min(4096.0),
-        "1 to a quarter of the largest fill, at most 4096",
-    )?;
-    check(|| "The margin".into(), options.margin, 0.0, 1024.0, "0 to 1024 pixels")?;
-
     let track = shot.track()?;
     let view = track.view();
     let limit = options.limit.unwrap_or_else(|| {
@@ -214,6 +235,25 @@ pub fn plan(shot: &Shot, depth: f64, covered: &[PixelRect], options: &CoverageOp
     grid.mark_seen(&polygons, options.margin);
 
     let mut result = empty;
+    measure(&grid, &bounds, covered, &mut result);
+    result.missing = grid.rectangles(0..grid.columns(), 0..grid.rows());
+    let mut fewest: Option<Vec<Fill>> = None;
+    for weight in WEIGHTS {
+        if fewest.as_ref().is_some_and(|fills| fills.len() <= 1 || fills.len() > MANY_FILLS) {
+            break;
+        }
+        let most = fewest.as_ref().map_or(MAX_FILLS, |fills| fills.len().saturating_sub(1));
+        if let Some(fills) = grid.fills(sides, overlap, weight, most) {
+            fewest = Some(fills);
+        }
+    }
+    let count = MAX_FILLS + 1;
+    result.fills = fewest.ok_or(Error::TooMany { what: "fills needed for this shot", count, limit: MAX_FILLS })?;
+    Ok(result)
+}
+
+/// Sets how much is seen and missing, and where.
+fn measure(grid: &Grid, bounds: &PixelRect, covered: &[PixelRect], result: &mut Coverage) {
     let known = grid.known_bounds(covered);
     let mut seen = 0.0;
     let side_of = |cell: &PixelRect| side(cell, known.as_ref());
@@ -224,7 +264,7 @@ pub fn plan(shot: &Shot, depth: f64, covered: &[PixelRect], options: &CoverageOp
             if grid.seen[index] {
                 result.seen_area += cell.area();
                 // What whole cells have beyond all that is seen does not count.
-                let area = cell.intersection(&bounds).area();
+                let area = cell.intersection(bounds).area();
                 seen += area;
                 if grid.state[index] == State::Missing {
                     result.missing_area += cell.area();
@@ -246,18 +286,6 @@ pub fn plan(shot: &Shot, depth: f64, covered: &[PixelRect], options: &CoverageOp
             *part /= seen;
         }
     }
-    result.missing = grid.rectangles(0..grid.columns(), 0..grid.rows());
-    while let Some(fill) = grid.next_fill(sides, overlap) {
-        result.fills.push(fill);
-        if result.fills.len() > MAX_FILLS {
-            return Err(Error::TooMany {
-                what: "fills needed for this shot",
-                count: result.fills.len(),
-                limit: MAX_FILLS,
-            });
-        }
-    }
-    Ok(result)
 }
 
 /// On which side of the known picture something lies.
@@ -356,6 +384,7 @@ enum State {
 
 /// Cells between lines at the multiples of the granularity and at the edges of what is covered, so that each cell is
 /// covered as a whole or not at all.
+#[derive(Clone)]
 struct Grid {
     granularity: i64,
     xs: Vec<i64>,
@@ -381,13 +410,24 @@ impl Grid {
                 None
             }
         };
-        let within = || covered.iter().filter(|rect| !rect.is_empty() && !rect.intersection(bounds).is_empty());
+        let near: Vec<PixelRect> =
+            covered.iter().filter(|rect| !rect.is_empty() && !rect.intersection(bounds).is_empty()).copied().collect();
+        // The edges of what lies within another rectangle divide nothing.
+        let hidden = |index: usize, rect: &PixelRect| {
+            let mut others = near.iter().enumerate().filter(|(other, _)| *other != index);
+            others.any(|(other, outer)| outer.contains(rect) && (outer != rect || other < index))
+        };
+        let near: Vec<PixelRect> = if near.len() > 4096 {
+            near
+        } else {
+            near.iter().enumerate().filter(|(index, rect)| !hidden(*index, rect)).map(|(_, rect)| *rect).collect()
+        };
         loop {
             // Outwards to whole cells, so that what is painted reaches as far as whole cells do.
             let (low_x, high_x) = outwards(bounds.x0, bounds.x1, granularity);
             let (low_y, high_y) = outwards(bounds.y0, bounds.y1, granularity);
-            let xs = lines(low_x, high_x, granularity, &mut within().flat_map(|rect| [rect.x0, rect.x1]));
-            let ys = lines(low_y, high_y, granularity, &mut within().flat_map(|rect| [rect.y0, rect.y1]));
+            let xs = lines(low_x, high_x, granularity, &mut near.iter().flat_map(|rect| [rect.x0, rect.x1]));
+            let ys = lines(low_y, high_y, granularity, &mut near.iter().flat_map(|rect| [rect.y0, rect.y1]));
             let cells = match (&xs, &ys) {
                 (Some(xs), Some(ys)) => (xs.len() - 1).saturating_mul(ys.len() - 1),
                 _ => usize::MAX,
@@ -536,9 +576,22 @@ impl Grid {
         done
     }
 
-    /// Chooses the window that paints the most, among those that continue known picture with enough overlap; else among
+    /// Fills for all that is missing; `None` if more than `most` are needed.
+    fn fills(&self, sides: (i64, i64), overlap: i64, weight: i64, most: usize) -> Option<Vec<Fill>> {
+        let mut grid = self.clone();
+        let mut fills = Vec::new();
+        while let Some(fill) = grid.next_fill(sides, overlap, weight) {
+            if fills.len() == most {
+                return None;
+            }
+            fills.push(fill);
+        }
+        Some(fills)
+    }
+
+    /// Chooses the window that paints the most and has the longest seams, among those that continue known picture with enough overlap; else among
     /// those that continue some; else among all. Paints it, and says what was painted.
-    fn next_fill(&mut self, sides: (i64, i64), overlap: i64) -> Option<Fill> {
+    fn next_fill(&mut self, sides: (i64, i64), overlap: i64, weight: i64) -> Option<Fill> {
         let sums = Sums::new(self);
         if sums.missing.total() == 0 {
             return None;
@@ -549,9 +602,10 @@ impl Grid {
         for &y0 in &ys {
             for &x0 in &xs {
                 let window = PixelRect::new(x0, y0, x0 + sides.0, y0 + sides.1);
-                let score = self.score(&sums, &window, overlap);
+                let (context, paints, seams) = self.score(&sums, &window, overlap);
+                let score = (context, paints + weight * overlap * seams, paints);
                 // The first of equals is the one farthest up and left, after which the rest is tiled without gaps.
-                if score.1 > 0 && best.is_none_or(|(so_far, _)| score > so_far) {
+                if paints > 0 && best.is_none_or(|(so_far, _)| score > so_far) {
                     best = Some((score, window));
                 }
             }

@@ -232,7 +232,7 @@ fn seams_have_the_overlap() {
 }
 
 #[test]
-fn a_long_shot_over_a_large_canvas_is_planned() {
+fn a_long_shot_over_a_large_canvas_needs_few_fills() {
     let frame = Rect::new(0.0, 0.0, 4096.0, 2304.0);
     let mut shot = Shot { frames: 240, ..Shot::new(frame, 3840, 2160) };
     shot.moves = vec![
@@ -241,10 +241,10 @@ fn a_long_shot_over_a_large_canvas_is_planned() {
         Move::new(MoveKind::Handheld, 0.0, 239.0, 1.0, 1.0),
     ];
     let options = CoverageOptions { shutter: Shutter { angle: 180.0, samples: 4 }, ..CoverageOptions::default() };
-    let begun = std::time::Instant::now();
     let coverage = plan(&shot, 1.0, &[PixelRect::new(0, 0, 4096, 2304)], &options).unwrap();
-    eprintln!("{} {:?}", coverage, begun.elapsed());
-    assert!(!coverage.fills.is_empty() && coverage.fills.iter().all(|fill| fill.has_context));
+    // The lack would fill ten whole windows; its thin slanting edges need some more.
+    assert!((10..=28).contains(&coverage.fills.len()), "{}", coverage.fills.len());
+    assert!(coverage.fills.iter().all(|fill| fill.has_context));
 }
 
 proptest! {
