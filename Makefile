@@ -30,8 +30,8 @@ demo: build ## the guided demo: pictures and a project file in out/demo
 test: ## every test
 	@scripts/setup.sh test
 	$(CARGO) build --workspace --bins
-	$(CARGO) nextest run --workspace --all-targets
 	$(CARGO) test --workspace --doc --quiet
+	$(CARGO) nextest run --workspace --all-targets
 
 bench: setup ## measure against named peers (makes a Python environment, 5 GB); writes out/bench.json
 	python3 scripts/bench.py --python "$$(scripts/python-env.sh)"
