@@ -36,6 +36,7 @@ test: ## every test
 bench: setup ## measure against named peers (makes a Python environment, 5 GB); writes out/bench.json
 	python3 scripts/bench.py --python "$$(scripts/python-env.sh)"
 	$(CARGO) run --release --quiet -p outframe-document --example bench_document
+	$(CARGO) run --release --quiet -p outframe-studio --example bench_export
 
 lint: ## formatting, clippy, licences and sources of dependencies
 	@scripts/setup.sh lint
