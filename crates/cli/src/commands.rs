@@ -7,7 +7,7 @@ use image::DynamicImage;
 use outframe_document::Project;
 use outframe_studio::{
     CancellationToken, ExportOptions, ExtendRequest, GenerateRequest, ImportOptions, Models, Studio, StudioError,
-    TakeImage, encode_png, engine::EngineOptions, import_pictures, thumbnail, write_whole,
+    TakeImage, can_write, encode_png, engine::EngineOptions, import_pictures, thumbnail, write_whole,
 };
 
 use crate::{
@@ -162,14 +162,9 @@ fn writable(out: &Path) -> anyhow::Result<()> {
     if out.is_dir() {
         anyhow::bail!("{} is a folder. Give the name of a file.", out.display());
     }
-    let probe = folder.join(format!(".outframe-probe-{}", std::process::id()));
-    write_whole(&probe, b"")
-        .map(|()| {
-            let _ = std::fs::remove_file(&probe);
-        })
-        .with_context(|| {
-            format!("{} cannot be written. Choose a folder that exists and where you may write", out.display())
-        })
+    can_write(folder).with_context(|| {
+        format!("{} cannot be written. Choose a folder that exists and where you may write", out.display())
+    })
 }
 
 fn extend(options: &arguments::Extend, json: bool, show: &Progress) -> anyhow::Result<()> {

@@ -28,7 +28,7 @@ fn main() -> ExitCode {
             if json {
                 report::error(&error, cancelled);
             } else {
-                eprintln!("outframe: {error:#}");
+                eprintln!("outframe: {}", report::in_words(&error));
             }
             ExitCode::from(if cancelled { CANCELLED } else { FAILED })
         }

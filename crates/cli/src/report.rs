@@ -17,9 +17,21 @@ pub(crate) fn print<T: Serialize + ?Sized>(
     Ok(())
 }
 
+/// An error with its causes in one line; a cause that the text names already is not said again.
+pub(crate) fn in_words(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |text, cause| {
+        let cause = cause.to_string();
+        match (text.is_empty(), text.contains(&cause)) {
+            (true, _) => cause,
+            (false, true) => text,
+            (false, false) => format!("{text}: {cause}"),
+        }
+    })
+}
+
 /// Prints a failure as JSON on standard output.
 pub(crate) fn error(error: &anyhow::Error, cancelled: bool) {
-    println!("{}", serde_json::json!({ "error": format!("{error:#}"), "cancelled": cancelled }));
+    println!("{}", serde_json::json!({ "error": in_words(error), "cancelled": cancelled }));
 }
 
 #[derive(Debug, Serialize)]

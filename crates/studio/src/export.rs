@@ -207,6 +207,22 @@ pub fn thumbnail(project: &Project) -> Result<Option<Vec<u8>>, StudioError> {
     Ok(Some(crate::pictures::encode_png(&DynamicImage::ImageRgba8(small))?))
 }
 
+/// Whether new files can be made in a folder, found out by making one.
+pub fn can_write(folder: &Path) -> Result<(), StudioError> {
+    match tempfile::NamedTempFile::with_prefix_in(".outframe-", folder) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(StudioError::io("write in", folder)(plain(error))),
+    }
+}
+
+/// An error of the temporary file without that file's name, which says nothing to anybody.
+fn plain(error: std::io::Error) -> std::io::Error {
+    match error.to_string().split_once(" at path ") {
+        Some((said, _)) => std::io::Error::new(error.kind(), said.to_owned()),
+        None => error,
+    }
+}
+
 /// Writes a file so that it is there whole or not at all, also when the disk fills up or the process is killed.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), StudioError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -224,5 +240,5 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), StudioError> {
         file.persist(path).map_err(|error| error.error)?;
         Ok(())
     };
-    write().map_err(StudioError::io("write", PathBuf::from(path)))
+    write().map_err(plain).map_err(StudioError::io("write", PathBuf::from(path)))
 }

@@ -16,7 +16,7 @@ mod pictures;
 mod session;
 
 pub use error::StudioError;
-pub use export::{ExportOptions, export, thumbnail, write_whole};
+pub use export::{ExportOptions, can_write, export, thumbnail, write_whole};
 pub use extend::{ExtendRequest, Extension};
 pub use generate::{GenerateRequest, MAX_SIDE, MAX_TAKES, MIN_SIDE, Painting, Settings, TakeImage};
 pub use import::{ImportOptions, Imported, import_pictures};
