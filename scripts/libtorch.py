@@ -7,7 +7,7 @@ The last line on standard output is the folder to use as LIBTORCH; everything fo
 
 Where it comes from: the `torch` wheel of the Python package index, resolved by pip, so that mirrors, proxies and
 certificates configured for pip are honoured. A wheel is a zip file, so for the CPU build only the members that are
-needed are fetched, by byte ranges: about 160 MB travel instead of the gigabytes of the full CUDA set. Each transfer is kept
+needed are fetched, by byte ranges: about 130 MB travel instead of the gigabytes of the full CUDA set. Each transfer is kept
 beside its target and continued where it broke off. The wheel's RECORD lists the SHA-256 of every member; RECORD's own
 SHA-256 is pinned below, so every byte that lands in the folder is verified. The folder appears under its final name
 by one rename, when it is complete.
@@ -389,7 +389,7 @@ def cpu_folder(cache: Path) -> Path:
     free = shutil.disk_usage(cache).free
     if free < 1_500_000_000:
         raise SetupError(f"{cache} has {free / 1e9:.1f} GB free; libtorch needs about 1.5 GB while it is unpacked.")
-    say(f"Fetching libtorch {VERSION} (about 160 MB, once) into {cache}")
+    say(f"Fetching libtorch {VERSION} (about 130 MB, once) into {cache}")
     work = cache / f"libtorch-{VERSION}-cpu.incomplete"
     (work / "lib").mkdir(parents=True, exist_ok=True)
     for wheel in RECIPES[key]:
