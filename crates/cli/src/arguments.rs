@@ -237,7 +237,7 @@ pub(crate) struct Sampling {
     /// Guidance scale: how strictly the prompt is followed [default: the model's]
     #[arg(long, value_name = "G")]
     guidance: Option<f64>,
-    /// Sampler: ddim or dpmpp-2m [default: the model's]
+    /// Sampler: ddim, dpmpp-2m or dpmpp-2m-karras [default: the model's]
     #[arg(long, value_name = "NAME")]
     sampler: Option<String>,
     /// Seed of the noise; the same seed makes the same picture [default: random]

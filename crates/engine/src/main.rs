@@ -241,6 +241,7 @@ impl Worker {
             info: model_info(pipeline.info()),
             device: pipeline.device(),
             precision: pipeline.precision().to_string(),
+            hash: diffusion::weights_hash(model).map_err(|error| wire(&error))?,
             seconds: started.elapsed().as_secs_f64(),
         };
         self.pipeline = Some(pipeline);

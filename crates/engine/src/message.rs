@@ -75,7 +75,7 @@ pub struct Sampling {
     pub steps: u32,
     /// Classifier-free guidance scale; 1 switches guidance off.
     pub guidance: f64,
-    /// Sampler name, `ddim` or `dpmpp-2m`.
+    /// Sampler name, `ddim`, `dpmpp-2m` or `dpmpp-2m-karras`.
     pub sampler: String,
     /// Seed of the noise.
     pub seed: u64,
@@ -139,6 +139,8 @@ pub enum Event {
         device: String,
         /// In which precision it runs, `f32` for instance.
         precision: String,
+        /// BLAKE3 of the UNet's weights in hexadecimal, by which a picture names its model.
+        hash: String,
         /// How long loading took, in seconds.
         seconds: f64,
     },

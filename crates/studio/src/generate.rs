@@ -188,7 +188,7 @@ pub(crate) fn provenance(
         prompt: sampling.prompt.clone(),
         negative: sampling.negative.clone(),
         model_name: model.name.clone(),
-        model_hash: model.hash.clone(),
+        model_hash: model.loaded.hash.clone(),
         seed: sampling.seed,
         steps: sampling.steps,
         guidance: sampling.guidance,

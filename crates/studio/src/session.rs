@@ -1,12 +1,5 @@
 //! The studio: engine and models together, and what every job needs.
 
-use std::{
-    collections::HashMap,
-    path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
-};
-
-use outframe_engine::ModelInfo;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -23,7 +16,7 @@ pub enum Event {
         model: String,
     },
     /// The model is ready.
-    Loaded(LoadedModel),
+    Loaded(Box<LoadedModel>),
     /// A job tells something.
     Job {
         /// Which job of the use-case, from 0.
@@ -45,8 +38,6 @@ pub type EventSink<'a> = &'a mut (dyn FnMut(Event) + Send);
 pub struct Studio {
     engine: Engine,
     models: Models,
-    /// Hashes of weight files, which take long for large models.
-    hashes: Mutex<HashMap<PathBuf, String>>,
 }
 
 /// A model made ready for a use-case.
@@ -54,13 +45,12 @@ pub struct Studio {
 pub(crate) struct ReadyModel {
     pub(crate) loaded: LoadedModel,
     pub(crate) name: String,
-    pub(crate) hash: String,
 }
 
 impl Studio {
     /// A studio with these models; the engine starts when it is first needed.
     pub fn new(options: EngineOptions, models: Models) -> Self {
-        Self { engine: Engine::new(options), models, hashes: Mutex::default() }
+        Self { engine: Engine::new(options), models }
     }
 
     /// The supervisor of the engine.
@@ -73,35 +63,12 @@ impl Studio {
         &self.models
     }
 
-    /// What the model of this name or path is, from its configuration.
-    pub async fn inspect_model(&self, name: &str) -> Result<ModelInfo, StudioError> {
-        let entry = self.models.resolve(Some(name))?;
-        Ok(self.engine.inspect(&entry.path).await?)
-    }
-
     pub(crate) async fn ready(&self, name: Option<&str>, events: EventSink<'_>) -> Result<ReadyModel, StudioError> {
         let entry = self.models.resolve(name)?;
         events(Event::Loading { model: entry.name.clone() });
         let loaded = self.engine.load(&entry.path).await?;
-        events(Event::Loaded(loaded.clone()));
-        let hash = self.weights_hash(&entry.path);
-        Ok(ReadyModel { loaded, name: entry.name, hash })
-    }
-
-    /// BLAKE3 of the UNet's weights, by which a picture names its model; empty where they lie elsewhere.
-    fn weights_hash(&self, model: &Path) -> String {
-        let file = model.join("unet").join("diffusion_pytorch_model.safetensors");
-        let mut hashes = self.hashes.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = hashes.get(&file) {
-            return known.clone();
-        }
-        let mut hasher = blake3::Hasher::new();
-        let hash = match hasher.update_mmap(&file) {
-            Ok(hasher) => hasher.finalize().to_hex().to_string(),
-            Err(_) => String::new(),
-        };
-        hashes.insert(file, hash.clone());
-        hash
+        events(Event::Loaded(Box::new(loaded.clone())));
+        Ok(ReadyModel { loaded, name: entry.name })
     }
 
     pub(crate) async fn run(

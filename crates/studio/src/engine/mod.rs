@@ -62,6 +62,8 @@ pub struct LoadedModel {
     pub device: String,
     /// In which precision.
     pub precision: String,
+    /// BLAKE3 of the UNet's weights in hexadecimal, by which a picture names its model.
+    pub hash: String,
     /// Seconds that loading took.
     pub seconds: f64,
 }
@@ -222,8 +224,8 @@ impl Engine {
             threads: self.options.threads,
         };
         match self.ensure(session).await?.ask(id, request).await? {
-            Event::Loaded { info, device, precision, seconds, .. } => {
-                let loaded = LoadedModel { info, device, precision, seconds };
+            Event::Loaded { info, device, precision, hash, seconds, .. } => {
+                let loaded = LoadedModel { info, device, precision, hash, seconds };
                 session.loaded = Some((model, loaded.clone()));
                 self.live().model = Some(loaded.clone());
                 Ok(loaded)
