@@ -13,7 +13,9 @@ mod import;
 mod layers;
 mod models;
 mod pictures;
+pub mod queue;
 mod session;
+pub mod tiles;
 
 pub use error::StudioError;
 pub use export::{ExportOptions, can_write, export, thumbnail, write_whole};

@@ -1,0 +1,183 @@
+//! What the program runs on: adapter, models, engine.
+
+use std::{
+    fs,
+    path::Path,
+    time::Duration,
+};
+
+use outframe_studio::{ModelEntry, ModelInfo};
+use serde_json::Value;
+
+use super::{Desk, DeskEvent, lock};
+use crate::{
+    api::{AdapterKind, AppInfo, EngineState, EngineView, ModelDefaults, ModelView, Os},
+    error::Answer,
+};
+
+/// How often the engine is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// Memory is told in steps of this many bytes, so that not every look is news.
+const MEMORY_STEP: u64 = 16 << 20;
+/// The samplers that the engine knows.
+const SAMPLERS: [&str; 3] = ["dpmpp-2m", "dpmpp-2m-karras", "ddim"];
+
+/// What is remembered of the engine between two looks.
+#[derive(Debug, Default)]
+pub(super) struct EngineMemory {
+    /// What went wrong in the last job, until another one works.
+    pub(super) problem: Option<String>,
+    told: Option<EngineView>,
+}
+
+impl Desk {
+    pub(crate) fn app_info(&self) -> AppInfo {
+        let (adapter, adapter_kind, adapter_problem) = match self.compositor() {
+            Ok(compositor) => {
+                let adapter = compositor.adapter();
+                let kind = if adapter.software { AdapterKind::Software } else { AdapterKind::Hardware };
+                (Some(format!("{} ({})", adapter.name, adapter.backend)), Some(kind), None)
+            }
+            Err(problem) => (None, None, Some(problem)),
+        };
+        AppInfo {
+            version: env!("CARGO_PKG_VERSION").into(),
+            adapter,
+            adapter_kind,
+            adapter_problem,
+            ffmpeg: super::jobs::has_ffmpeg(),
+            os: if cfg!(target_os = "macos") {
+                Os::Macos
+            } else if cfg!(windows) {
+                Os::Windows
+            } else {
+                Os::Linux
+            },
+            tile_size: outframe_studio::tiles::SIDE,
+        }
+    }
+
+    pub(crate) fn models(&self) -> Vec<ModelView> {
+        self.inner.studio.models().list().iter().map(model_view).collect()
+    }
+
+    /// What a model recommends. Asks the engine, and starts it, unless it has been asked before.
+    pub(crate) async fn model_defaults(&self, model: Option<&str>) -> Answer<ModelDefaults> {
+        let entry = self.inner.studio.models().resolve(model)?;
+        if let Some(info) = lock(&self.inner.models).get(&entry.path) {
+            return Ok(defaults(info));
+        }
+        let engine = self.inner.studio.engine();
+        let info = engine.inspect(&entry.path).await.map_err(outframe_studio::StudioError::from)?;
+        let answer = defaults(&info);
+        lock(&self.inner.models).insert(entry.path, info);
+        Ok(answer)
+    }
+
+    pub(crate) async fn engine_status(&self) -> EngineView {
+        let problem = lock(&self.inner.engine).problem.clone();
+        match self.inner.studio.engine().status().await {
+            Ok(status) => EngineView {
+                state: match (status.pid, status.busy) {
+                    (Some(_), true) => EngineState::Busy,
+                    (Some(_), false) => EngineState::Idle,
+                    (None, _) if problem.is_some() => EngineState::Failed,
+                    (None, _) => EngineState::Stopped,
+                },
+                model: status.model.as_ref().map(|model| model.info.name.clone()),
+                device: status.model.as_ref().map(|model| model.device.clone()),
+                memory_bytes: status.memory.resident_bytes.next_multiple_of(MEMORY_STEP),
+                problem,
+            },
+            Err(error) => EngineView {
+                state: EngineState::Failed,
+                model: None,
+                device: None,
+                memory_bytes: 0,
+                problem: Some(problem.unwrap_or_else(|| error.to_string())),
+            },
+        }
+    }
+
+    /// Tells of the engine's state when it changes.
+    pub(super) fn watch_engine(&self) {
+        let inner = std::sync::Arc::downgrade(&self.inner);
+        let mut jobs = self.inner.queue.changes();
+        self.inner.runtime.spawn(async move {
+            loop {
+                let _ = tokio::time::timeout(LOOK, jobs.changed()).await;
+                // Jobs change often while they run.
+                tokio::time::sleep(LOOK / 4).await;
+                let Some(inner) = inner.upgrade() else { return };
+                let desk = Self { inner };
+                let now = desk.engine_status().await;
+                let news = {
+                    let mut memory = lock(&desk.inner.engine);
+                    let news = memory.told.as_ref() != Some(&now);
+                    memory.told = Some(now.clone());
+                    news
+                };
+                if news {
+                    desk.tell(DeskEvent::Engine(now));
+                }
+            }
+        });
+    }
+}
+
+fn defaults(info: &ModelInfo) -> ModelDefaults {
+    let native = info.native_size;
+    let multiple = info.size_multiple.max(1);
+    // About as many pixels as the model was trained on.
+    let proportions = [(1, 1), (4, 3), (3, 4), (3, 2), (2, 3), (16, 9), (9, 16)];
+    let side = |share: f64| ((f64::from(native) * share / f64::from(multiple)).round() as u32).max(1) * multiple;
+    let size = |(width, height): (u32, u32)| {
+        let root = (f64::from(width) / f64::from(height)).sqrt();
+        (side(root), side(1.0 / root))
+    };
+    let mut sizes: Vec<(u32, u32)> = proportions.into_iter().map(size).collect();
+    sizes.dedup();
+    ModelDefaults {
+        steps: info.defaults.steps,
+        guidance: info.defaults.guidance,
+        fill_guidance: info.defaults.fill_guidance,
+        fill_strength: info.defaults.fill_strength,
+        sampler: info.defaults.sampler.clone(),
+        samplers: SAMPLERS.map(str::to_owned).to_vec(),
+        native_size: native,
+        sizes,
+    }
+}
+
+/// A model as its folder describes it, without asking the engine.
+fn model_view(entry: &ModelEntry) -> ModelView {
+    let json = |file: &str| -> Option<Value> { serde_json::from_slice(&fs::read(entry.path.join(file)).ok()?).ok() };
+    let title = json("outframe.json")
+        .and_then(|found| found.get("name")?.as_str().map(str::to_owned))
+        .unwrap_or_else(|| entry.name.clone());
+    // The latent's side times what the VAE makes of a cell.
+    let cells = json("unet/config.json").and_then(|found| found.get("sample_size")?.as_u64());
+    let blocks = json("vae/config.json").and_then(|found| Some(found.get("block_out_channels")?.as_array()?.len()));
+    let side = cells.zip(blocks).map(|(cells, blocks)| cells << blocks.saturating_sub(1).min(16));
+    let megabytes = weight_bytes(&entry.path).div_ceil(1_000_000);
+    let summary = match side {
+        Some(side) => format!("{title}: {side} px, {megabytes} MB"),
+        None => format!("{title}: {megabytes} MB"),
+    };
+    ModelView { name: entry.name.clone(), path: entry.path.to_string_lossy().into_owned(), summary }
+}
+
+/// The bytes of all weight files of a model's folder and the folders in it.
+fn weight_bytes(folder: &Path) -> u64 {
+    let files = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten();
+    files(folder)
+        .flat_map(|entry| {
+            let path = entry.path();
+            let inner: Vec<_> = files(&path).collect();
+            if path.is_dir() { inner } else { vec![entry] }
+        })
+        .filter(|entry| entry.path().extension().is_some_and(|found| found == "safetensors"))
+        .filter_map(|entry| fs::metadata(entry.path()).ok())
+        .map(|found| found.len())
+        .sum()
+}

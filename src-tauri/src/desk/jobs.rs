@@ -1,0 +1,371 @@
+//! Work for the queue: painting by the engine, exports, films.
+
+use std::{
+    collections::BTreeSet,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use outframe_document::{GenerationId, Project, Rect, ShotId};
+use outframe_studio::{
+    CoverRequest, Event, ExportOptions, ExtendRequest, FillPlan, GenerateRequest, ReadyModel, ReframeRequest, Region,
+    RegionPart, Settings, Shape, StudioError, VaryRequest, ZoomOutRequest,
+    queue::{JobControl, JobError, JobKind, JobRequest, Outcome},
+};
+
+use super::{Desk, DeskEvent, Open, lock, picture_rect};
+use crate::{
+    api::{self, CommandError, ExportInput, ExtendInput, ExtendPlan, GenerateInput, JobView, ReframeInput, VaryInput, ZoomOutInput},
+    error::Answer,
+    views::{self, id},
+};
+
+/// Jobs are told at most so often.
+const PACE: Duration = Duration::from_millis(100);
+
+/// Whether ffmpeg can be started.
+pub(crate) fn has_ffmpeg() -> bool {
+    static FOUND: OnceLock<bool> = OnceLock::new();
+    *FOUND.get_or_init(|| {
+        let mut command = std::process::Command::new("ffmpeg");
+        command.arg("-version").stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null());
+        command.stderr(std::process::Stdio::null()).status().is_ok_and(|status| status.success())
+    })
+}
+
+impl Desk {
+    pub(crate) fn jobs(&self) -> Vec<JobView> {
+        self.inner.queue.jobs().into_iter().map(views::job).collect()
+    }
+
+    pub(crate) fn cancel_job(&self, job: u64) {
+        self.inner.queue.cancel(job);
+    }
+
+    pub(crate) fn clear_jobs(&self) {
+        self.inner.queue.clear_finished();
+    }
+
+    /// Tells of jobs when they change, the last state always.
+    pub(super) fn tell_jobs(&self) {
+        let inner = Arc::downgrade(&self.inner);
+        let mut changes = self.inner.queue.changes();
+        self.inner.runtime.spawn(async move {
+            while changes.changed().await.is_ok() {
+                let Some(inner) = inner.upgrade() else { return };
+                let desk = Self { inner };
+                desk.tell(DeskEvent::Jobs(desk.jobs()));
+                drop(desk);
+                tokio::time::sleep(PACE).await;
+            }
+        });
+    }
+
+    pub(crate) fn generate(&self, input: GenerateInput) -> Answer<u64> {
+        let open = self.writable()?;
+        let request = GenerateRequest {
+            prompt: input.prompt,
+            settings: settings(input.settings)?,
+            size: match (input.width, input.height) {
+                (Some(width), Some(height)) => Some((width, height)),
+                (None, None) => None,
+                _ => return Err(CommandError::invalid("Give both width and height, or neither.")),
+            },
+            takes: input.takes,
+        };
+        let corner = open.document().frames.first().map_or((0, 0), |frame| (frame.rect.x, frame.rect.y));
+        let region = request.size.map(|(width, height)| Rect::new(corner.0, corner.1, width, height));
+        let label = label(&request.prompt, "Generate");
+        let takes = request.takes as usize;
+        Ok(self.submit(&open, JobKind::Generate, label, region, async move |desk: Desk, open, control: JobControl| {
+            control.pieces(takes, 1);
+            let mut observe = |event| desk.observe(&control, event);
+            let painting = desk.inner.studio.generate(&request, &mut observe, control.cancel()).await?;
+            control.stage("Placing");
+            desk.place(&open, move |project| painting.place(project).map(drop)).await
+        }))
+    }
+
+    pub(crate) fn extend(&self, input: ExtendInput) -> Answer<u64> {
+        let request = extend_request(input)?;
+        let label = label(request.prompt.as_deref().unwrap_or_default(), "Extend");
+        let region = self.outlined(|project| request.outline(project))?;
+        self.paint(JobKind::Extend, label, region, request.settings.clone(), move |project, model| {
+            FillPlan::extend(project, &request, model)
+        })
+    }
+
+    pub(crate) fn zoom_out(&self, input: ZoomOutInput) -> Answer<u64> {
+        let request = ZoomOutRequest {
+            factor: input.factor,
+            prompt: input.prompt,
+            settings: settings(input.settings)?,
+            strength: None,
+            takes: input.takes,
+        };
+        let label = label(request.prompt.as_deref().unwrap_or_default(), "Zoom out");
+        let region = self.outlined(|project| request.outline(project))?;
+        self.paint(JobKind::ZoomOut, label, region, request.settings.clone(), move |project, model| {
+            FillPlan::zoom_out(project, &request, model)
+        })
+    }
+
+    pub(crate) fn reframe(&self, input: ReframeInput) -> Answer<u64> {
+        let request = ReframeRequest {
+            aspect: (input.aspect_width, input.aspect_height),
+            prompt: input.prompt,
+            settings: settings(input.settings)?,
+            strength: None,
+            takes: input.takes,
+        };
+        let label = label(request.prompt.as_deref().unwrap_or_default(), "Reframe");
+        let region = self.outlined(|project| request.outline(project))?;
+        self.paint(JobKind::Reframe, label, region, request.settings.clone(), move |project, model| {
+            FillPlan::reframe(project, &request, model)
+        })
+    }
+
+    pub(crate) fn vary(&self, input: VaryInput) -> Answer<u64> {
+        let region = region(input.region);
+        let bounds = region.bounds();
+        let request = VaryRequest {
+            region,
+            prompt: input.prompt,
+            settings: settings(input.settings)?,
+            strength: Some(input.strength),
+            takes: input.takes,
+        };
+        let label = label(request.prompt.as_deref().unwrap_or_default(), "Vary");
+        self.paint(JobKind::Vary, label, bounds, request.settings.clone(), move |project, model| {
+            FillPlan::vary(project, &request, model)
+        })
+    }
+
+    pub(crate) fn cover(&self, shot: &str, how: api::Settings, prompt: Option<String>) -> Answer<u64> {
+        let shot: ShotId = id(shot, "shot")?;
+        let request = CoverRequest { shot, prompt, settings: settings(how)?, strength: None };
+        self.paint(JobKind::Cover, "Paint what is missing".into(), None, request.settings.clone(), move |project, model| {
+            FillPlan::cover(project, &request, model)
+        })
+    }
+
+    /// What an extension would do. How long it takes is known once the model has worked.
+    pub(crate) fn plan_extend(&self, input: &ExtendInput) -> Answer<ExtendPlan> {
+        let request = extend_request(input)?;
+        let open = self.open()?;
+        let outline = {
+            let state = open.state();
+            request.outline(state.project.as_ref().ok_or_else(super::closed)?)?
+        };
+        let entry = self.inner.studio.models().resolve(request.settings.model.as_deref())?;
+        let info = lock(&self.inner.models).get(&entry.path).cloned();
+        // At most half of what the model sees in one run is new.
+        let fills = info.as_ref().map_or(outline.painted.len(), |info| outline.fills(info));
+        let steps = request.settings.steps.or(info.map(|info| info.defaults.steps));
+        let pace = self.inner.queue.step_seconds(&entry.name);
+        let seconds = pace.zip(steps).map(|(pace, steps)| pace * f64::from(steps) * fills as f64 * f64::from(request.takes));
+        let painted = outline.painted.into_iter().map(Into::into).collect();
+        Ok(ExtendPlan { after: outline.after.into(), painted, fills: fills as u32, seconds })
+    }
+
+    pub(crate) fn export_picture(&self, input: ExportInput) -> Answer<u64> {
+        let open = self.open()?;
+        let options = ExportOptions {
+            rect: input.rect.map(Into::into),
+            strip_metadata: !input.with_metadata,
+            scale: input.scale,
+            ..ExportOptions::default()
+        };
+        let out = PathBuf::from(&input.path);
+        let region = options.rect.or_else(|| picture_rect(&open.document()));
+        let label = out.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(self.submit(&open, JobKind::Export, label, region, async move |_, open: Arc<Open>, control: JobControl| {
+            control.stage("Composing");
+            let cancel = control.cancel().clone();
+            let written = tokio::task::spawn_blocking(move || -> Result<PathBuf, JobError> {
+                // The state of now, whatever is edited meanwhile.
+                let project = Project::open_read_only(&open.path)?;
+                if cancel.is_cancelled() {
+                    return Err(JobError::Cancelled);
+                }
+                outframe_studio::export(&project, &out, &options)?;
+                Ok(out)
+            });
+            Ok(Outcome { output: Some(written.await.map_err(mistake)??), ..Outcome::default() })
+        }))
+    }
+
+    /// Adds a job of the open project.
+    pub(super) fn submit<Work, Running>(
+        &self,
+        open: &Arc<Open>,
+        kind: JobKind,
+        label: String,
+        region: Option<Rect>,
+        work: Work,
+    ) -> u64
+    where
+        Work: FnOnce(Self, Arc<Open>, JobControl) -> Running + Send + 'static,
+        Running: Future<Output = Result<Outcome, JobError>> + Send + 'static,
+    {
+        let (desk, project) = (self.clone(), Arc::clone(open));
+        let request = JobRequest { kind, label, owner: open.key.clone(), region };
+        self.inner.queue.submit(request, move |control| async move {
+            let engine = kind.needs_engine();
+            let watched = desk.clone();
+            let result = work(desk, project, control).await;
+            if engine {
+                let problem = match &result {
+                    Err(JobError::Failed(why)) => Some(why.clone()),
+                    _ => None,
+                };
+                lock(&watched.inner.engine).problem = problem;
+            }
+            result
+        })
+    }
+
+    /// Adds a job that paints on the canvas: planned from the project as it is when the job's turn comes.
+    fn paint(
+        &self,
+        kind: JobKind,
+        label: String,
+        region: Option<Rect>,
+        settings: Settings,
+        plan: impl FnOnce(&Project, &ReadyModel) -> Result<FillPlan, StudioError> + Send + 'static,
+    ) -> Answer<u64> {
+        let open = self.writable()?;
+        Ok(self.submit(&open, kind, label, region, async move |desk: Desk, open: Arc<Open>, control: JobControl| {
+            let mut observe = |event| desk.observe(&control, event);
+            let model = desk.inner.studio.ready(settings.model.as_deref(), &mut observe).await?;
+            let project = Arc::clone(&open);
+            let plan = tokio::task::spawn_blocking(move || -> Result<FillPlan, JobError> {
+                let state = project.state();
+                Ok(plan(state.project.as_ref().ok_or(JobError::Cancelled)?, &model)?)
+            });
+            let plan = plan.await.map_err(mistake)??;
+            if let Some(area) = plan.painted_rects().into_iter().reduce(|all, rect| all.union(&rect)) {
+                control.region(area);
+            }
+            control.pieces(plan.takes() as usize, plan.jobs() / plan.takes().max(1) as usize);
+            let painted = desk.inner.studio.paint(plan, &mut observe, control.cancel()).await?;
+            control.stage("Placing");
+            desk.place(&open, move |project| painted.place(project).map(drop)).await
+        }))
+    }
+
+    /// Puts a result into the project it was made for, and says which generation that made.
+    async fn place(
+        &self,
+        open: &Arc<Open>,
+        work: impl FnOnce(&mut Project) -> Result<(), StudioError> + Send + 'static,
+    ) -> Result<Outcome, JobError> {
+        let (desk, open) = (self.clone(), Arc::clone(open));
+        let placed = tokio::task::spawn_blocking(move || {
+            desk.change_in(&open, |project| {
+                let before: BTreeSet<GenerationId> = project.document().generations.keys().copied().collect();
+                work(project)?;
+                Ok(project.document().generations.keys().find(|id| !before.contains(id)).copied())
+            })
+        });
+        match placed.await.map_err(mistake)? {
+            Ok((generation, _)) => Ok(Outcome { generation, ..Outcome::default() }),
+            Err(error) => Err(JobError::Failed(format!(
+                "What was painted could not be put into the project, which is as it was before: {}",
+                error.message
+            ))),
+        }
+    }
+
+    /// Takes note of what a use-case tells.
+    fn observe(&self, control: &JobControl, event: Event) {
+        if let Event::Loaded(loaded) = &event {
+            lock(&self.inner.engine).problem = None;
+            if let Ok(entry) = self.inner.studio.models().resolve(Some(&loaded.info.name)) {
+                lock(&self.inner.models).entry(entry.path).or_insert_with(|| loaded.info.clone());
+            }
+        }
+        control.observe(event);
+    }
+
+    /// The open project, if it may be changed.
+    fn writable(&self) -> Answer<Arc<Open>> {
+        let open = self.open()?;
+        if open.state().project.as_ref().is_some_and(Project::is_read_only) {
+            return Err(CommandError::new(
+                api::ErrorKind::ReadOnly,
+                "This project is open for reading only. Save it under another name and continue there.",
+            ));
+        }
+        Ok(open)
+    }
+
+    /// Checks a request against the project, and says which area it paints.
+    fn outlined(
+        &self,
+        outline: impl FnOnce(&Project) -> Result<outframe_studio::Outline, StudioError>,
+    ) -> Answer<Option<Rect>> {
+        let open = self.writable()?;
+        let state = open.state();
+        let outline = outline(state.project.as_ref().ok_or_else(super::closed)?)?;
+        Ok(outline.painted.into_iter().reduce(|all, rect| all.union(&rect)))
+    }
+}
+
+fn mistake(_: tokio::task::JoinError) -> JobError {
+    JobError::Failed("This failed because of a mistake in Outframe. The project is as it was before; try again.".into())
+}
+
+fn label(prompt: &str, otherwise: &str) -> String {
+    let line = prompt.lines().next().unwrap_or_default().trim();
+    if line.is_empty() { otherwise.into() } else { line.chars().take(80).collect() }
+}
+
+fn settings(from: api::Settings) -> Answer<Settings> {
+    let seed = match from.seed.as_deref().map(str::trim).filter(|seed| !seed.is_empty()) {
+        Some(seed) => Some(seed.parse().map_err(|_| {
+            CommandError::invalid(format!("“{seed}” is no seed: give a whole number from 0 to {}.", u64::MAX))
+        })?),
+        None => None,
+    };
+    Ok(Settings {
+        negative: from.negative,
+        model: from.model,
+        steps: from.steps,
+        guidance: from.guidance,
+        sampler: from.sampler,
+        seed,
+    })
+}
+
+fn extend_request(input: ExtendInput) -> Answer<ExtendRequest> {
+    Ok(ExtendRequest {
+        left: input.left,
+        right: input.right,
+        up: input.up,
+        down: input.down,
+        prompt: input.prompt,
+        settings: settings(input.settings)?,
+        strength: None,
+        takes: input.takes,
+    })
+}
+
+fn region(region: api::Region) -> Region {
+    let points = |points: Vec<api::Point>| points.into_iter().map(|point| [point.x, point.y]).collect();
+    let part = |shape| match shape {
+        api::RegionShape::Rect { rect, subtract } => {
+            let (x, y) = (rect.x as f64, rect.y as f64);
+            let (width, height) = (f64::from(rect.width), f64::from(rect.height));
+            RegionPart { shape: Shape::Rect { x, y, width, height }, subtract }
+        }
+        api::RegionShape::Stroke { points: way, radius, subtract } => {
+            RegionPart { shape: Shape::Stroke { points: points(way), radius }, subtract }
+        }
+        api::RegionShape::Lasso { points: way, subtract } => {
+            RegionPart { shape: Shape::Lasso { points: points(way) }, subtract }
+        }
+    };
+    Region { parts: region.shapes.into_iter().map(part).collect() }
+}
