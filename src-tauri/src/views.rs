@@ -2,12 +2,11 @@
 
 use std::path::Path;
 
-use outframe_camera::{Dial, MoveKind as CameraMove};
+use outframe_camera::{Dial, MoveKind as CameraMove, Shutter};
 use outframe_document::{
     self as document, BlendMode, Document, GenerationId, Layer, LayerId, PatchContent, Project, Shot, ShotId,
 };
-use outframe_studio::queue;
-use serde_json::{Value, json};
+use outframe_studio::{queue, shots};
 
 use crate::{
     api::{
@@ -17,8 +16,8 @@ use crate::{
     error::Answer,
 };
 
-/// The setting of a shot that holds the shutter's angle in degrees.
-pub(crate) const SHUTTER: &str = "motion-blur";
+/// The moments that are averaged where there is motion blur.
+const BLUR_SAMPLES: u32 = 12;
 
 impl From<document::Rect> for Rect {
     fn from(rect: document::Rect) -> Self {
@@ -290,8 +289,7 @@ pub(crate) fn shot(shot: &Shot) -> ShotView {
 
 /// The shutter's angle in degrees; 0 for no motion blur.
 pub(crate) fn shutter_angle(shot: &Shot) -> f64 {
-    let angle = shot.settings.get(SHUTTER).and_then(Value::as_f64).unwrap_or_default();
-    if angle.is_finite() { angle.clamp(0.0, 360.0) } else { 0.0 }
+    shots::shutter(shot).map_or(0.0, |shutter| shutter.angle)
 }
 
 const fn easing(easing: document::Easing) -> Easing {
@@ -345,10 +343,12 @@ pub(crate) fn shot_from(input: &ShotInput, shot: ShotId, before: Option<&Shot>) 
             settings: known.map(|found| found.settings).unwrap_or_default(),
         });
     }
-    if input.motion_blur > 0.0 {
-        made.settings.insert(SHUTTER.into(), json!(input.motion_blur));
-    } else {
-        made.settings.remove(SHUTTER);
+    if input.motion_blur <= 0.0 {
+        made.settings.remove(shots::MOTION_BLUR);
+    } else if (shutter_angle(&made) - input.motion_blur).abs() > 1e-9 {
+        let samples = shots::shutter(&made).map_or(1, |shutter| shutter.samples).max(BLUR_SAMPLES);
+        let shutter = Shutter { angle: input.motion_blur, samples };
+        made.settings.insert(shots::MOTION_BLUR.into(), shots::shutter_setting(&shutter));
     }
     Ok(made)
 }
@@ -400,6 +400,8 @@ pub(crate) fn job(status: queue::JobStatus) -> JobView {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -110,7 +110,7 @@ pub enum TileError {
 }
 
 /// Draws the canvas rectangle of a document as a picture of the given width and height.
-pub type Draw = Arc<dyn Fn(&Document, Rect, (u32, u32)) -> Result<RgbaImage, String> + Send + Sync>;
+pub type Draw = Arc<dyn Fn(&Arc<Document>, Rect, (u32, u32)) -> Result<RgbaImage, String> + Send + Sync>;
 type Reply = Box<dyn FnOnce(Result<Tile, TileError>) + Send>;
 
 /// The tile service. Dropping it ends its threads.
@@ -489,12 +489,9 @@ fn is_bare(document: &Document, area: &Rect) -> bool {
 
 /// One transparent pixel.
 pub fn nothing() -> Encoded {
-    // A PNG of 1x1 pixels, grey and alpha, both 0; 68 bytes that need no encoder.
-    const PIXEL: &[u8] = &[
-        0x89, b'P', b'N', b'G', 0x0D, 0x0A, 0x1A, 0x0A, 0, 0, 0, 13, b'I', b'H', b'D', b'R', 0, 0, 0, 1, 0, 0, 0, 1, 8, 4,
-        0, 0, 0, 0xB5, 0x1C, 0x0C, 0x02, 0, 0, 0, 11, b'I', b'D', b'A', b'T', 0x78, 0xDA, 0x63, 0x60, 0x60, 0, 0, 0, 3,
-        0, 1, 0x28, 0xF6, 0xE9, 0x27, 0, 0, 0, 0, b'I', b'E', b'N', b'D', 0xAE, 0x42, 0x60, 0x82,
-    ];
+    // A PNG of 1 x 1 pixels, grey and alpha, both 0: 68 bytes that need no encoder.
+    const PIXEL: &[u8] = b"\x89PNG\x0d\x0a\x1a\x0a\x00\x00\x00\x0dIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x04\x00\x00\x00\xb5\x1c\x0c\x02\x00\x00\x00\x0b\
+        IDATx\xdac\x60\x60\x00\x00\x00\x03\x00\x01\x2b\x09M\x84\x00\x00\x00\x00IEND\xaeB\x60\x82";
     Encoded { bytes: Arc::new(PIXEL.to_vec()), media_type: "image/png" }
 }
 
@@ -721,7 +718,7 @@ mod tests {
 
     /// Paints the colour of the number of layers where a visible patch is.
     fn draw() -> Draw {
-        Arc::new(|document: &Document, rect: Rect, (width, height): (u32, u32)| {
+        Arc::new(|document: &Arc<Document>, rect: Rect, (width, height): (u32, u32)| {
             let scale = i64::from(rect.width / width);
             Ok(RgbaImage::from_fn(width, height, |x, y| {
                 let (x, y) = (rect.x + i64::from(x) * scale, rect.y + i64::from(y) * scale);

@@ -99,6 +99,14 @@ impl Desk {
         }
     }
 
+    /// The side of the square that a model was trained on, in pixels: what it said, or its folder says.
+    pub(super) fn native_size(&self, model: Option<&str>) -> u32 {
+        const USUAL: u32 = 512;
+        let Ok(entry) = self.inner.studio.models().resolve(model) else { return USUAL };
+        let said = lock(&self.inner.models).get(&entry.path).map(|info| info.native_size);
+        said.or_else(|| trained_side(&entry.path)).unwrap_or(USUAL)
+    }
+
     /// Tells of the engine's state when it changes.
     pub(super) fn watch_engine(&self) {
         let inner = std::sync::Arc::downgrade(&self.inner);
@@ -151,20 +159,26 @@ fn defaults(info: &ModelInfo) -> ModelDefaults {
 
 /// A model as its folder describes it, without asking the engine.
 fn model_view(entry: &ModelEntry) -> ModelView {
-    let json = |file: &str| -> Option<Value> { serde_json::from_slice(&fs::read(entry.path.join(file)).ok()?).ok() };
-    let title = json("outframe.json")
+    let title = json(&entry.path, "outframe.json")
         .and_then(|found| found.get("name")?.as_str().map(str::to_owned))
         .unwrap_or_else(|| entry.name.clone());
-    // The latent's side times what the VAE makes of a cell.
-    let cells = json("unet/config.json").and_then(|found| found.get("sample_size")?.as_u64());
-    let blocks = json("vae/config.json").and_then(|found| Some(found.get("block_out_channels")?.as_array()?.len()));
-    let side = cells.zip(blocks).map(|(cells, blocks)| cells << blocks.saturating_sub(1).min(16));
     let megabytes = weight_bytes(&entry.path).div_ceil(1_000_000);
-    let summary = match side {
+    let summary = match trained_side(&entry.path) {
         Some(side) => format!("{title}: {side} px, {megabytes} MB"),
         None => format!("{title}: {megabytes} MB"),
     };
     ModelView { name: entry.name.clone(), path: entry.path.to_string_lossy().into_owned(), summary }
+}
+
+fn json(folder: &Path, file: &str) -> Option<Value> {
+    serde_json::from_slice(&fs::read(folder.join(file)).ok()?).ok()
+}
+
+/// The latent's side times what the VAE makes of a cell.
+fn trained_side(folder: &Path) -> Option<u32> {
+    let cells = json(folder, "unet/config.json")?.get("sample_size")?.as_u64()?;
+    let blocks = json(folder, "vae/config.json")?.get("block_out_channels")?.as_array()?.len();
+    u32::try_from(cells.checked_shl(blocks.saturating_sub(1).min(16) as u32)?).ok().filter(|side| *side > 0)
 }
 
 /// The bytes of all weight files of a model's folder and the folders in it.

@@ -7,16 +7,19 @@ use std::{
     time::Duration,
 };
 
+use outframe_compositor::Scene;
 use outframe_document::{GenerationId, Project, Rect, ShotId};
+use outframe_film::{FilmSettings, FilmWriter, Format};
 use outframe_studio::{
     CoverRequest, Event, ExportOptions, ExtendRequest, FillPlan, GenerateRequest, ReadyModel, ReframeRequest, Region,
     RegionPart, Settings, Shape, StudioError, VaryRequest, ZoomOutRequest,
+    fill::{ModelSize, Side, plan_extension},
     queue::{JobControl, JobError, JobKind, JobRequest, Outcome},
 };
 
 use super::{Desk, DeskEvent, Open, lock, picture_rect};
 use crate::{
-    api::{self, CommandError, ExportInput, ExtendInput, ExtendPlan, GenerateInput, JobView, ReframeInput, VaryInput, ZoomOutInput},
+    api::{self, CommandError, ExportInput, ExtendInput, ExtendPlan, FilmInput, GenerateInput, JobView, ReframeInput, VaryInput, ZoomOutInput},
     error::Answer,
     views::{self, id},
 };
@@ -24,14 +27,10 @@ use crate::{
 /// Jobs are told at most so often.
 const PACE: Duration = Duration::from_millis(100);
 
-/// Whether ffmpeg can be started.
+/// Whether ffmpeg is there, which is looked for once.
 pub(crate) fn has_ffmpeg() -> bool {
     static FOUND: OnceLock<bool> = OnceLock::new();
-    *FOUND.get_or_init(|| {
-        let mut command = std::process::Command::new("ffmpeg");
-        command.arg("-version").stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null());
-        command.stderr(std::process::Stdio::null()).status().is_ok_and(|status| status.success())
-    })
+    *FOUND.get_or_init(|| outframe_film::ffmpeg().is_some())
 }
 
 impl Desk {
@@ -136,6 +135,7 @@ impl Desk {
             strength: Some(input.strength),
             takes: input.takes,
         };
+        request.check()?;
         let label = label(request.prompt.as_deref().unwrap_or_default(), "Vary");
         self.paint(JobKind::Vary, label, bounds, request.settings.clone(), move |project, model| {
             FillPlan::vary(project, &request, model)
@@ -144,15 +144,17 @@ impl Desk {
 
     pub(crate) fn cover(&self, shot: &str, how: api::Settings, prompt: Option<String>) -> Answer<u64> {
         let shot: ShotId = id(shot, "shot")?;
-        let request = CoverRequest { shot, prompt, settings: settings(how)?, strength: None };
+        let request = CoverRequest { prompt, settings: settings(how)?, strength: None };
         self.paint(JobKind::Cover, "Paint what is missing".into(), None, request.settings.clone(), move |project, model| {
-            FillPlan::cover(project, &request, model)
+            let found = project.document().shots.iter().find(|found| found.id == shot);
+            let gone = || StudioError::InvalidRequest("The shot is not in the project any more.".into());
+            FillPlan::cover(project, found.ok_or_else(gone)?, &request, model)
         })
     }
 
     /// What an extension would do. How long it takes is known once the model has worked.
     pub(crate) fn plan_extend(&self, input: &ExtendInput) -> Answer<ExtendPlan> {
-        let request = extend_request(input)?;
+        let request = extend_request(input.clone())?;
         let open = self.open()?;
         let outline = {
             let state = open.state();
@@ -160,8 +162,14 @@ impl Desk {
         };
         let entry = self.inner.studio.models().resolve(request.settings.model.as_deref())?;
         let info = lock(&self.inner.models).get(&entry.path).cloned();
-        // At most half of what the model sees in one run is new.
-        let fills = info.as_ref().map_or(outline.painted.len(), |info| outline.fills(info));
+        let native = self.native_size(request.settings.model.as_deref());
+        let multiple = info.as_ref().map_or(8, |info| info.size_multiple.max(1));
+        let sides = [(Side::Left, request.left), (Side::Right, request.right), (Side::Up, request.up), (Side::Down, request.down)];
+        let (mut fills, mut known) = (0, outline.before);
+        for (side, amount) in sides.into_iter().filter(|(_, amount)| *amount > 0) {
+            fills += plan_extension(known, side, amount, ModelSize { native, multiple }).len();
+            known = side.grow(known, amount);
+        }
         let steps = request.settings.steps.or(info.map(|info| info.defaults.steps));
         let pace = self.inner.queue.step_seconds(&entry.name);
         let seconds = pace.zip(steps).map(|(pace, steps)| pace * f64::from(steps) * fills as f64 * f64::from(request.takes));
@@ -174,7 +182,6 @@ impl Desk {
         let options = ExportOptions {
             rect: input.rect.map(Into::into),
             strip_metadata: !input.with_metadata,
-            scale: input.scale,
             ..ExportOptions::default()
         };
         let out = PathBuf::from(&input.path);
@@ -193,6 +200,67 @@ impl Desk {
                 Ok(out)
             });
             Ok(Outcome { output: Some(written.await.map_err(mistake)??), ..Outcome::default() })
+        }))
+    }
+
+    /// Renders a shot and writes it as a film, as the project is now.
+    pub(crate) fn export_film(&self, input: &FilmInput) -> Answer<u64> {
+        let open = self.open()?;
+        let document = open.document();
+        let shot = super::shots::stored(&document, &input.shot)?.clone();
+        let settings = FilmSettings {
+            width: shot.width,
+            height: shot.height,
+            rate: (shot.rate.numerator, shot.rate.denominator),
+            frames: shot.frames,
+            format: match input.format {
+                api::FilmFormat::Mp4Av1 => Format::Mp4Av1,
+                api::FilmFormat::Mp4H264 => Format::Mp4H264,
+                api::FilmFormat::PngSequence => Format::PngSequence,
+            },
+            quality: input.quality.min(100),
+        };
+        // What cannot be filmed is told at once.
+        super::shots::view(&document, &shot, 0, (shot.width, shot.height)).map_err(CommandError::invalid)?;
+        let path = PathBuf::from(&input.path);
+        let label = format!("{} → {}", shot.name, path.file_name().unwrap_or_default().to_string_lossy());
+        Ok(self.submit(&open, JobKind::Film, label, None, async move |desk: Desk, open: Arc<Open>, control: JobControl| {
+            let failed = |why: String| JobError::Failed(why);
+            let starting = desk.clone();
+            let compositor = tokio::task::spawn_blocking(move || starting.compositor().cloned()).await.map_err(mistake)?;
+            let (compositor, source) = (compositor.map_err(failed)?, open.source().map_err(failed)?);
+            let scene = Arc::new(Scene::new(&document));
+            let frames = settings.frames;
+            let cancel = control.cancel().clone();
+            let mut writer = FilmWriter::create(&path, &settings).map_err(|error| failed(error.to_string()))?;
+            for picture in 0..frames {
+                let view = super::shots::view(&document, &shot, picture, (shot.width, shot.height)).map_err(failed)?;
+                let drawn = compositor.shot(&scene, &source, &view, &cancel).await;
+                if cancel.is_cancelled() {
+                    break;
+                }
+                let drawn = drawn.map_err(|error| failed(error.to_string()))?;
+                // Waits for the encoder.
+                let written = tokio::task::spawn_blocking(move || writer.write(&drawn.rgba).map(|()| writer));
+                writer = written.await.map_err(mistake)?.map_err(|error| failed(error.to_string()))?;
+                control.pictures(u64::from(writer.progress().0), u64::from(frames));
+            }
+            let ended = tokio::task::spawn_blocking(move || {
+                if cancel.is_cancelled() {
+                    drop(writer);
+                    return Err(JobError::Cancelled);
+                }
+                let finished = writer.finish_with(|encoded| {
+                    control.pictures(u64::from(encoded), u64::from(frames));
+                    !cancel.is_cancelled()
+                });
+                match finished {
+                    Err(_) if cancel.is_cancelled() => Err(JobError::Cancelled),
+                    other => other.map_err(|error| JobError::Failed(error.to_string())),
+                }
+            });
+            let summary = ended.await.map_err(mistake)??;
+            Ok(Outcome { output: Some(summary.path), ..Outcome::default() })
         }))
     }
 

@@ -4,14 +4,14 @@ use std::{
     collections::HashMap,
     io::Cursor,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
 use image::{DynamicImage, RgbaImage, imageops::FilterType};
-use outframe_compositor::{Compositor, FlatView, Options, PictureSource, Scene};
+use outframe_compositor::{Compositor, FlatView, Options, Picture, PictureSource, Scene};
 use outframe_document::{BlobId, Document, Layer, LayerId, Project, Rect, TakeId};
 use outframe_studio::{
-    ExportOptions, ProjectPictures,
+    CancellationToken, ExportOptions, ProjectPictures,
     tiles::{Draw, Encoded, TileAddress, TileError, encode_jpeg, encode_quickly, nothing},
 };
 
@@ -58,7 +58,7 @@ impl PictureSource for Source {
 
 impl Open {
     /// The stored pictures, through a connection of their own that lasts as long as the project is open.
-    fn source(&self) -> Result<Arc<dyn PictureSource>, String> {
+    pub(super) fn source(&self) -> Result<Arc<dyn PictureSource>, String> {
         // Held meanwhile, so that it is not opened after the project was closed.
         let state = self.state();
         if state.project.is_none() {
@@ -74,11 +74,13 @@ impl Open {
 }
 
 impl Desk {
-    /// The compositor, started when it is first needed. Without an adapter: what to do.
+    /// The compositor, started when it is first needed. Without an adapter: what to do. Waits, so it is called from threads
+    /// that may.
     pub(super) fn compositor(&self) -> Result<&Compositor, String> {
         let made = self.inner.compositor.get_or_init(|| {
             let adapter = self.inner.adapter.parse().unwrap_or_default();
-            Compositor::new(Options { adapter, ..Options::default() }).map_err(|error| error.to_string())
+            let made = self.inner.runtime.block_on(Compositor::new(Options { adapter, ..Options::default() }));
+            made.map_err(|error| error.to_string())
         });
         made.as_ref().map_err(Clone::clone)
     }
@@ -86,16 +88,35 @@ impl Desk {
     /// How the tiles of a project are drawn.
     pub(super) fn drawing(&self, open: &Arc<Open>) -> Draw {
         let (inner, open) = (Arc::downgrade(&self.inner), Arc::downgrade(open));
+        // Of the newest document that was drawn.
+        let last: Mutex<Option<(Arc<Document>, Arc<Scene>)>> = Mutex::default();
         Arc::new(move |document, rect, size| {
             let (Some(inner), Some(open)) = (inner.upgrade(), open.upgrade()) else {
                 return Err("The project is closed.".into());
             };
-            Self { inner }.flat(&open, document, rect, size)
+            let scene = {
+                let mut last = lock(&last);
+                match &*last {
+                    Some((known, scene)) if Arc::ptr_eq(known, document) => Arc::clone(scene),
+                    _ => {
+                        let scene = Arc::new(Scene::new(document));
+                        *last = Some((Arc::clone(document), Arc::clone(&scene)));
+                        scene
+                    }
+                }
+            };
+            Self { inner }.flat(&open, &scene, rect, size)
         })
     }
 
     /// The flat picture of a part of the canvas.
-    fn flat(&self, open: &Open, document: &Document, rect: Rect, (width, height): (u32, u32)) -> Result<RgbaImage, String> {
+    fn flat(
+        &self,
+        open: &Open,
+        scene: &Arc<Scene>,
+        rect: Rect,
+        (width, height): (u32, u32),
+    ) -> Result<RgbaImage, String> {
         let view = FlatView {
             x: rect.x as f64,
             y: rect.y as f64,
@@ -105,16 +126,16 @@ impl Desk {
             out_height: height,
             ..FlatView::pixels(0, 0, 1, 1)
         };
-        let picture = self.compositor()?.flat(&Scene::new(document), &view, &open.source()?);
-        let picture = picture.map_err(|error| error.to_string())?;
-        RgbaImage::from_raw(picture.width, picture.height, picture.rgba).ok_or_else(|| "The picture is incomplete.".into())
+        let (compositor, source) = (self.compositor()?, open.source()?);
+        let never = CancellationToken::new();
+        pixels(self.inner.runtime.block_on(compositor.flat(scene, &source, &view, &never)))
     }
 
     /// A small picture of the project for file managers and the start page.
     pub(super) fn thumbnail(&self, open: &Open, document: &Document) -> Option<Vec<u8>> {
         let rect = picture_rect(document)?;
         if let Some(Ok(_)) = self.inner.compositor.get()
-            && let Ok(small) = self.flat(open, document, rect, within(rect.width, rect.height, THUMBNAIL))
+            && let Ok(small) = self.flat(open, &Arc::new(Scene::new(document)), rect, within(rect.width, rect.height, THUMBNAIL))
         {
             let mut bytes = Vec::new();
             DynamicImage::ImageRgba8(small).write_to(&mut Cursor::new(&mut bytes), image::ImageFormat::Png).ok()?;
@@ -240,7 +261,7 @@ impl Desk {
         let alone = Layer { visible: true, opacity: 1.0, blend: outframe_document::BlendMode::Normal, group: None, ..layer.clone() };
         let generations = document.generations.clone();
         let alone = Document { layers: vec![alone], generations, ..Document::default() };
-        let small = self.flat(open, &alone, rect, within(rect.width, rect.height, size))?;
+        let small = self.flat(open, &Arc::new(Scene::new(&alone)), rect, within(rect.width, rect.height, size))?;
         encode_quickly(&DynamicImage::ImageRgba8(small)).map(Some)
     }
 
@@ -261,11 +282,16 @@ impl Desk {
         let Some(shot) = dragged.or_else(stored) else { return Ok(None) };
         let height = ((f64::from(width) * f64::from(shot.height) / f64::from(shot.width)).round() as u32).max(1);
         let view = shots::view(&document, &shot, picture, (width, height))?;
-        let frame = self.compositor()?.shot(&Scene::new(&document), &view, &open.source()?);
-        let frame = frame.map_err(|error| error.to_string())?;
-        let frame = RgbaImage::from_raw(frame.width, frame.height, frame.rgba).ok_or("The picture is incomplete.")?;
+        let (compositor, source) = (self.compositor()?, open.source()?);
+        let (scene, never) = (Arc::new(Scene::new(&document)), CancellationToken::new());
+        let frame = pixels(self.inner.runtime.block_on(compositor.shot(&scene, &source, &view, &never)))?;
         encode_jpeg(&DynamicImage::ImageRgba8(frame)).map(Some)
     }
+}
+
+fn pixels(drawn: Result<Picture, outframe_compositor::Error>) -> Result<RgbaImage, String> {
+    let Picture { width, height, rgba } = drawn.map_err(|error| error.to_string())?;
+    RgbaImage::from_raw(width, height, rgba).ok_or_else(|| "The picture is incomplete.".into())
 }
 
 fn take_picture(open: &Open, take: &str, size: u32) -> Result<Option<Encoded>, String> {

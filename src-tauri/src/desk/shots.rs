@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use outframe_document::{Document, Edit, Frame, FrameRate, Shot, ShotChange, ShotId, Step};
+use outframe_document::{self as document, Document, Edit, Frame, FrameRate, Shot, ShotChange, ShotId, Step};
+use outframe_studio::shots;
 
 use super::{Desk, lock};
 use crate::{
@@ -13,8 +14,6 @@ use crate::{
 
 /// Points of the path that is drawn over the stage.
 const PATH_POINTS: u32 = 97;
-/// The moments that are averaged where there is motion blur.
-const BLUR_SAMPLES: u32 = 12;
 /// What a new shot has.
 const SECONDS: u32 = 4;
 const RATE: u32 = 24;
@@ -27,7 +26,7 @@ pub(super) fn views(document: &Document) -> Vec<ShotView> {
 }
 
 fn geometry(document: &Document, shot: &Shot) -> ShotGeometry {
-    let made = outframe_studio::shots::camera_shot(document, shot)
+    let made = shots::to_camera(document, shot)
         .map_err(|error| error.to_string())
         .and_then(|camera| outframe_camera::path(&camera, PATH_POINTS).map_err(|error| error.to_string()));
     let point = |point: &outframe_camera::Point| Point { x: point.x, y: point.y };
@@ -56,10 +55,9 @@ pub(super) fn view(
     picture: u32,
     size: (u32, u32),
 ) -> Result<outframe_compositor::ShotView, String> {
-    let camera_shot = outframe_studio::shots::camera_shot(document, shot).map_err(|error| error.to_string())?;
+    let camera_shot = shots::to_camera(document, shot).map_err(|error| error.to_string())?;
     let track = camera_shot.track().map_err(|error| error.to_string())?;
-    let angle = views::shutter_angle(shot);
-    let shutter = outframe_camera::Shutter { angle, samples: if angle > 0.0 { BLUR_SAMPLES } else { 1 } };
+    let shutter = shots::shutter(shot).map_err(|error| error.to_string())?;
     let time = f64::from(picture.min(shot.frames.saturating_sub(1)));
     let cameras: Vec<_> = shutter.offsets().into_iter().map(|offset| track.camera(time + offset)).collect();
     let first = *cameras.first().ok_or("The shutter is never open.")?;
@@ -137,18 +135,40 @@ impl Desk {
     /// What a shot lacks.
     pub(crate) async fn coverage(&self, shot: &str) -> Answer<CoverageView> {
         let (open, shot) = (self.open()?, shot.to_owned());
+        let native = self.native_size(None);
         let found = tokio::task::spawn_blocking(move || -> Answer<CoverageView> {
             let state = open.state();
             let project = state.project.as_ref().ok_or_else(super::closed)?;
-            let shot = stored(project.document(), &shot)?.id;
-            let found = outframe_studio::shots::coverage(project, shot)?;
-            Ok(coverage_view(&found))
+            let shot = stored(project.document(), &shot)?;
+            Ok(coverage_view(&shots::coverage(project, shot, native)?.coverage))
         });
         found.await?
     }
 }
 
-fn stored<'a>(document: &'a Document, shot: &str) -> Answer<&'a Shot> {
+fn coverage_view(found: &outframe_camera::Coverage) -> CoverageView {
+    let area = |rect: &outframe_camera::PixelRect| {
+        document::Rect::new(rect.x0, rect.y0, rect.width() as u32, rect.height() as u32)
+    };
+    let lack = found.lack;
+    CoverageView {
+        missing: lack.total(),
+        left: lack.left,
+        right: lack.right,
+        up: lack.top,
+        down: lack.bottom,
+        inside: lack.inside,
+        fills: found
+            .fills
+            .iter()
+            .filter_map(|fill| fill.paint.iter().map(area).reduce(|all, rect| all.union(&rect)))
+            .map(Into::into)
+            .collect(),
+        text: found.to_string(),
+    }
+}
+
+pub(super) fn stored<'a>(document: &'a Document, shot: &str) -> Answer<&'a Shot> {
     let known: ShotId = id(shot, "shot")?;
     let found = document.shots.iter().find(|found| found.id == known);
     found.ok_or_else(|| CommandError::not_found("This shot is not in the project any more."))
