@@ -213,7 +213,7 @@ pub(crate) async fn import_bytes(desk: Hand<'_>, request: tauri::ipc::Request<'_
 
 #[tauri::command(async)]
 pub(crate) fn export_picture(desk: Hand<'_>, input: ExportInput) -> Answer<u64> {
-    desk.export_picture(input)
+    desk.export_picture(&input)
 }
 
 #[tauri::command]

@@ -177,17 +177,23 @@ impl Desk {
         Ok(ExtendPlan { after: outline.after.into(), painted, fills: fills as u32, seconds })
     }
 
-    pub(crate) fn export_picture(&self, input: ExportInput) -> Answer<u64> {
+    pub(crate) fn export_picture(&self, input: &ExportInput) -> Answer<u64> {
         let open = self.open()?;
+        let out = PathBuf::from(&input.path);
+        let region = input.rect.map(Into::into).or_else(|| picture_rect(&open.document()));
+        let Some(region) = region else { return Err(StudioError::NoPicture.into()) };
+        if !(input.scale > 0.0 && input.scale <= 16.0) {
+            return Err(CommandError::invalid(format!("A scale of {}: choose more than 0, at most 16.", input.scale)));
+        }
+        let scaled = |side: u32| ((f64::from(side) * input.scale).round() as u32).max(1);
         let options = ExportOptions {
-            rect: input.rect.map(Into::into),
+            rect: Some(region),
+            size: Some((scaled(region.width), scaled(region.height))),
             strip_metadata: !input.with_metadata,
             ..ExportOptions::default()
         };
-        let out = PathBuf::from(&input.path);
-        let region = options.rect.or_else(|| picture_rect(&open.document()));
         let label = out.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(self.submit(&open, JobKind::Export, label, region, async move |_, open: Arc<Open>, control: JobControl| {
+        Ok(self.submit(&open, JobKind::Export, label, Some(region), async move |_, open: Arc<Open>, control: JobControl| {
             control.stage("Composing");
             let cancel = control.cancel().clone();
             let written = tokio::task::spawn_blocking(move || -> Result<PathBuf, JobError> {

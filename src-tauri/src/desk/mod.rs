@@ -383,8 +383,15 @@ impl Desk {
         let _ = tokio::time::timeout(PATIENCE, self.inner.queue.drained(&open.key)).await;
         let closing = tokio::task::spawn_blocking(move || -> Answer<()> {
             let Some(mut project) = open.state().project.take() else { return Ok(()) };
-            // Its connection would keep the file's log alive.
-            lock(&open.pictures).take();
+            // Its connection would keep the file's log alive. What is being drawn has it a moment longer.
+            let mut pictures = lock(&open.pictures).take();
+            for _ in 0..50 {
+                match pictures.map(Arc::try_unwrap) {
+                    Some(Err(shared)) => pictures = Some(shared),
+                    _ => break,
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
             if let Some(png) = thumbnail {
                 // Only for show: a project without one is as good.
                 let _ = project.set_thumbnail(&png);

@@ -325,13 +325,13 @@ async fn exports_are_jobs_and_bytes_can_be_pasted_and_dragged_out() {
         scale: 1.0,
         with_metadata: true,
     };
-    let done = bench.finished(desk.export_picture(export(&out)).unwrap()).await;
+    let done = bench.finished(desk.export_picture(&export(&out)).unwrap()).await;
     assert_eq!((done.state, done.output), (JobState::Done, Some(out.clone())));
     assert_eq!(image::open(&out).unwrap().into_rgb8(), image);
     let doubled = ExportInput { scale: 2.0, ..export(&out) };
-    bench.finished(desk.export_picture(doubled).unwrap()).await;
+    bench.finished(desk.export_picture(&doubled).unwrap()).await;
     assert_eq!(image::image_dimensions(&out).unwrap(), (80, 60));
-    let failed = bench.finished(desk.export_picture(export(&bench.path("absent/out.png"))).unwrap()).await;
+    let failed = bench.finished(desk.export_picture(&export(&bench.path("absent/out.png"))).unwrap()).await;
     assert!(failed.state == JobState::Failed && failed.error.unwrap().contains("absent"));
     let dragged = desk.picture_to_drag(&crate::api::DragOut::Picture, bench.folder.path()).unwrap();
     assert_eq!(image::open(dragged).unwrap().into_rgb8(), image);
