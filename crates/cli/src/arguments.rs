@@ -43,6 +43,21 @@ pub(crate) enum Command {
   outframe extend sea.outframe --right 128
   outframe extend sea.outframe --left 64 --right 64 --prompt \"cliffs\" --seed 3")]
     Extend(Extend),
+    /// Make a project's frame larger on all sides about its centre
+    #[command(after_help = "Examples:
+  outframe zoom-out sea.outframe --factor 1.5
+  outframe zoom-out sea.outframe --factor 2 --takes 4 --seed 7")]
+    ZoomOut(ZoomOut),
+    /// Give a project's frame other proportions; nothing is cut off
+    #[command(after_help = "Examples:
+  outframe reframe sea.outframe --aspect 16:9
+  outframe reframe sea.outframe --aspect 4:5 --prompt \"cliffs\"")]
+    Reframe(Reframe),
+    /// Make a region of a project's picture anew
+    #[command(after_help = "Examples:
+  outframe vary sea.outframe --rect 40,60,128,96 --prompt \"a small boat\" --strength 0.8
+  outframe vary sea.outframe --mask sky.png --prompt \"storm clouds\" --takes 4")]
+    Vary(Vary),
     /// Bring pictures or layered OpenRaster files into a project; makes the project if it is not there
     #[command(after_help = "Examples:
   outframe import trip.outframe photo.jpg
@@ -81,6 +96,16 @@ pub(crate) enum Command {
         file: PathBuf,
         #[command(subcommand)]
         command: LayerCommand,
+    },
+    /// Show the takes of a project's generations, and choose between them
+    #[command(after_help = "Examples:
+  outframe take sea.outframe list
+  outframe take sea.outframe choose 12")]
+    Take {
+        /// The project file
+        file: PathBuf,
+        #[command(subcommand)]
+        command: TakeCommand,
     },
     /// Show the history, go to any step of it, or forget parts of it
     #[command(after_help = "Examples:
@@ -191,6 +216,17 @@ pub(crate) enum LayerCommand {
     Remove {
         /// Its number, from the list
         layer: u64,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TakeCommand {
+    /// List them, the newest generation first
+    List,
+    /// Show a take in place of the one that is shown now
+    Choose {
+        /// Its number, from the list
+        take: u64,
     },
 }
 
@@ -310,14 +346,60 @@ pub(crate) struct Extend {
     /// Pixels to add at the bottom
     #[arg(long, value_name = "PX", default_value_t = 0, hide_default_value = true)]
     pub(crate) down: u32,
-    /// What the new area shows [default: the picture's own prompt]
+    #[command(flatten)]
+    pub(crate) brush: Brush,
+}
+
+/// How to paint on the canvas.
+#[derive(Debug, Args)]
+pub(crate) struct Brush {
+    /// What the painted area shows [default: the picture's own prompt]
     #[arg(long, value_name = "TEXT")]
     pub(crate) prompt: Option<String>,
-    /// Denoising strength, 0 to 1 [default: the model's]
+    /// Denoising strength, 0 to 1 [default: the model's; 0.6 to vary]
     #[arg(long, value_name = "D")]
     pub(crate) strength: Option<f64>,
+    /// Number of takes, 1 to 8; take i has the seed S + i, and the first is shown
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) takes: u32,
     #[command(flatten)]
     pub(crate) sampling: Sampling,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ZoomOut {
+    /// The project file
+    pub(crate) file: PathBuf,
+    /// By how much the frame's sides grow: above 1, at most 4
+    #[arg(long, value_name = "F", default_value_t = 1.5)]
+    pub(crate) factor: f64,
+    #[command(flatten)]
+    pub(crate) brush: Brush,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Reframe {
+    /// The project file
+    pub(crate) file: PathBuf,
+    /// The frame's proportions afterwards
+    #[arg(long, value_name = "W:H", value_parser = parse_aspect)]
+    pub(crate) aspect: (u32, u32),
+    #[command(flatten)]
+    pub(crate) brush: Brush,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Vary {
+    /// The project file
+    pub(crate) file: PathBuf,
+    /// A rectangle of the canvas [default: the whole frame]
+    #[arg(long, value_name = "X,Y,W,H", value_parser = parse_rect, allow_hyphen_values = true, conflicts_with = "mask")]
+    pub(crate) rect: Option<Rect>,
+    /// A picture that is white where to vary; its corner lies at the frame's
+    #[arg(long, value_name = "FILE")]
+    pub(crate) mask: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) brush: Brush,
 }
 
 #[derive(Debug, Args)]
@@ -360,6 +442,11 @@ fn parse_size(text: &str) -> Result<(u32, u32), String> {
     let (width, height) = text.split_once(['x', 'X', '×']).ok_or("write it as WIDTHxHEIGHT, for instance 384x256")?;
     let side = |text: &str| text.trim().parse().map_err(|_| format!("“{text}” is no number of pixels"));
     Ok((side(width)?, side(height)?))
+}
+
+fn parse_aspect(text: &str) -> Result<(u32, u32), String> {
+    let sides = text.split_once(':').and_then(|(a, b)| Some((a.trim().parse().ok()?, b.trim().parse().ok()?)));
+    sides.filter(|(a, b)| *a > 0 && *b > 0).ok_or_else(|| "write it as WIDTH:HEIGHT, for instance 16:9".into())
 }
 
 fn numbers<const N: usize>(text: &str) -> Result<[i64; N], String> {
@@ -413,6 +500,8 @@ mod tests {
     fn sizes_points_and_rectangles_are_read() {
         assert_eq!(parse_size("384x256"), Ok((384, 256)));
         assert!(parse_size("384").is_err() && parse_size("ax2").is_err() && parse_size("-1x2").is_err());
+        assert_eq!(parse_aspect("16:9"), Ok((16, 9)));
+        assert!(parse_aspect("16").is_err() && parse_aspect("0:9").is_err() && parse_aspect("1.5:1").is_err());
         assert_eq!(parse_point("-5, 7"), Ok((-5, 7)));
         assert_eq!(parse_rect("-1,2,3,4"), Ok(Rect::new(-1, 2, 3, 4)));
         assert!(parse_rect("1,2,0,4").is_err() && parse_rect("1,2,3").is_err());
