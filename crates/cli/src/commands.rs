@@ -316,7 +316,12 @@ fn import(options: &arguments::Import, json: bool) -> anyhow::Result<()> {
 fn export(options: arguments::Export, json: bool) -> anyhow::Result<()> {
     let out = if options.ora { options.out.with_extension("ora") } else { options.out };
     let project = Project::open_read_only(&options.file)?;
-    let how = ExportOptions { rect: options.rect, strip_metadata: options.strip_metadata, quality: options.quality };
+    let how = ExportOptions {
+        rect: options.rect,
+        strip_metadata: options.strip_metadata,
+        quality: options.quality,
+        ..ExportOptions::default()
+    };
     let rect = outframe_studio::export(&project, &out, &how)?;
     report::print(json, &Exported { file: out, rect }, report::exported)
 }

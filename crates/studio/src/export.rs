@@ -23,6 +23,9 @@ const MAX_EXPORT_SIDE: u32 = 32_768;
 pub struct ExportOptions {
     /// The part of the canvas; the first frame when absent, or all that is there.
     pub rect: Option<Rect>,
+    /// The picture's width and height, 1 to 32,768 each; those of the part of the canvas when absent. Not for OpenRaster, whose
+    /// layers keep their size.
+    pub size: Option<(u32, u32)>,
     /// Write nothing but pixels and their colour tag.
     pub strip_metadata: bool,
     /// For JPEG, 1 to 100.
@@ -31,7 +34,7 @@ pub struct ExportOptions {
 
 impl Default for ExportOptions {
     fn default() -> Self {
-        Self { rect: None, strip_metadata: false, quality: 92 }
+        Self { rect: None, size: None, strip_metadata: false, quality: 92 }
     }
 }
 
@@ -46,11 +49,12 @@ pub fn export(project: &Project, out: &Path, options: &ExportOptions) -> Result<
     let Some(rect) = options.rect.or_else(frame).or_else(|| document.bounds()) else {
         return Err(StudioError::NoPicture);
     };
-    if rect.is_empty() || rect.width > MAX_EXPORT_SIDE || rect.height > MAX_EXPORT_SIDE {
-        return Err(StudioError::InvalidRequest(format!(
-            "A picture of {}x{} pixels cannot be exported: each side must have 1 to {MAX_EXPORT_SIDE} pixels.",
-            rect.width, rect.height
-        )));
+    for (width, height) in options.size.into_iter().chain([(rect.width, rect.height)]) {
+        if ![width, height].iter().all(|side| (1..=MAX_EXPORT_SIDE).contains(side)) {
+            return Err(StudioError::InvalidRequest(format!(
+                "A picture of {width}x{height} pixels cannot be exported: each side must have 1 to {MAX_EXPORT_SIDE} pixels."
+            )));
+        }
     }
     let mut pictures = Pictures::new(project);
     let flat = pictures.flatten(rect)?;
@@ -66,7 +70,10 @@ pub fn export(project: &Project, out: &Path, options: &ExportOptions) -> Result<
             quality: options.quality.clamp(1, 100),
             ..WriteOptions::default()
         };
-        let flat = DynamicImage::ImageRgba8(flat);
+        let mut flat = DynamicImage::ImageRgba8(flat);
+        if let Some((width, height)) = options.size.filter(|size| *size != (flat.width(), flat.height())) {
+            flat = flat.resize_exact(width, height, imageops::FilterType::Lanczos3);
+        }
         match format {
             Format::Jpeg => write_jpeg(&flat, &write),
             Format::WebP => write_webp(&flat, &write),
