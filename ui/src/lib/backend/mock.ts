@@ -150,7 +150,7 @@ export class MockBackend implements Backend {
       this.failNext = null;
       fail("failed", message);
     }
-    const commands = this.#commands as Call;
+    const commands = this.#commands;
     return commands[name](...args);
   }
 

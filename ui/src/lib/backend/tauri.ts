@@ -15,7 +15,7 @@ export class TauriBackend implements Backend {
     name: K,
     ...args: Parameters<Commands[K]>
   ): Promise<ReturnType<Commands[K]>> {
-    return invoke<ReturnType<Commands[K]>>(name, args[0] as Record<string, unknown> | undefined);
+    return invoke<ReturnType<Commands[K]>>(name, args[0]);
   }
 
   importBytes(bytes: Uint8Array, name: string, at: Point | null): Promise<ImportedView[]> {

@@ -40,6 +40,15 @@ export class StageState {
     else if (middle) this.view = centred(middle, size, this.view.zoom);
   }
 
+  /** Shows the rectangle whole, now and once more when the stage next changes its size: panels come and go. */
+  fitAgain(rect: Rect): void {
+    this.fit(rect);
+    this.#pendingFit = rect;
+    setTimeout(() => {
+      if (this.#pendingFit === rect) this.#pendingFit = null;
+    }, 300);
+  }
+
   /** Shows the rectangle whole; as soon as the stage has a size. */
   fit(rect: Rect): void {
     if (this.size.width === 0) {

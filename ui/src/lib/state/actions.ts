@@ -92,12 +92,13 @@ export async function fromMenu(app: App, id: string): Promise<void> {
   switch (id) {
     case "undo":
     case "redo":
-      // In a field the text is meant.
+      // In a field the text is meant; a field's own history has no other door.
+      // eslint-disable-next-line @typescript-eslint/no-deprecated
       if (isTyping(document.activeElement)) document.execCommand(id);
       else await act(app, id);
       return;
     case "select-all":
-      if (isTyping(document.activeElement)) document.execCommand("selectAll");
+      if (isTyping(document.activeElement)) (document.activeElement as HTMLInputElement).select();
       return;
     case "deselect":
       app.selectedLayer = null;

@@ -19,6 +19,7 @@ import { Director } from "../director/director.svelte";
 import { ExtendState } from "../stage/extend.svelte";
 import { RegionState } from "../stage/region.svelte";
 import { StageState } from "../stage/stage.svelte";
+import { union } from "../stage/view";
 import { ended } from "./jobs";
 import { Recipe } from "./recipe.svelte";
 import { Toasts } from "./toasts.svelte";
@@ -151,7 +152,7 @@ export class App {
   /** A command that answers with the project. */
   edit<K extends CommandsThatEdit>(name: K, ...args: Parameters<Commands[K]>): Promise<boolean> {
     return this.attempt(async () => {
-      this.take((await this.backend.call(name, ...args)) as ProjectView);
+      this.take(await this.backend.call(name, ...args));
       return true;
     }).then((done) => done ?? false);
   }
@@ -376,10 +377,20 @@ export class App {
 
   // ---- looking ------------------------------------------------------------------------------------------------------
 
+  /** The frame; in Director with all that the camera passes over. */
+  #subject(): Rect {
+    const rect = this.frame?.rect ?? this.project?.bounds ?? { x: 0, y: 0, width: 512, height: 512 };
+    const shot = this.mode === "director" ? this.director.shot : null;
+    if (!shot) return rect;
+    const { startBox, endBox } = shot.geometry;
+    return [...startBox, ...endBox].reduce(
+      (all, point) => union(all, { ...point, width: 0, height: 0 }),
+      rect,
+    );
+  }
+
   fitAll(): void {
-    const project = this.project;
-    const rect = this.frame?.rect ?? project?.bounds ?? null;
-    this.stage.fit(rect ?? { x: 0, y: 0, width: 512, height: 512 });
+    this.stage.fit(this.#subject());
   }
 
   setTool(tool: Tool): void {
@@ -392,6 +403,7 @@ export class App {
     this.mode = mode;
     this.extending.reset();
     if (mode === "picture") this.director.leave();
+    if (this.project) this.stage.fitAgain(this.#subject());
   }
 
   setTheme(theme: Theme): void {
