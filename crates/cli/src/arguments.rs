@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use outframe_camera::{Easing, MoveKind};
 use outframe_document::Rect;
-use outframe_studio::Settings;
+use outframe_studio::{
+    Settings,
+    film::{AdapterChoice, FilmOptions, Format},
+};
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -116,6 +119,12 @@ pub(crate) enum Command {
   outframe cover sea.outframe 1 --dry-run
   outframe cover sea.outframe \"Shot 1\" --prompt \"cliffs\"")]
     Cover(Cover),
+    /// Write the film of a shot
+    #[command(after_help = "Examples:
+  outframe film sea.outframe 1 --out sea.mp4
+  outframe film sea.outframe 1 --out sea.mp4 --format mp4-h264 --quality 90
+  outframe film sea.outframe 1 --out pictures")]
+    Film(Film),
     /// Show the takes of a project's generations, and choose between them
     #[command(after_help = "Examples:
   outframe take sea.outframe list
@@ -399,6 +408,26 @@ pub(crate) struct Cover {
     pub(crate) strength: Option<f64>,
     #[command(flatten)]
     pub(crate) sampling: Sampling,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Film {
+    /// The project file
+    pub(crate) file: PathBuf,
+    /// The shot's number or name
+    pub(crate) shot: String,
+    /// The film: a file that ends in .mp4, or a folder for numbered PNGs
+    #[arg(long, value_name = "FILE.mp4|FOLDER")]
+    pub(crate) out: PathBuf,
+    /// mp4-av1, mp4-h264 (needs ffmpeg) or png-sequence [default: mp4-av1 for .mp4, else png-sequence]
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<Format>,
+    /// 0 (small) to 100 (near perfect)
+    #[arg(long, value_name = "Q", default_value_t = FilmOptions::QUALITY, value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub(crate) quality: u8,
+    /// The graphics adapter: auto, software, or a part of its name
+    #[arg(long, value_name = "NAME", default_value = "auto", env = "OUTFRAME_ADAPTER")]
+    pub(crate) adapter: AdapterChoice,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,6 +1,10 @@
 //! The commands for shots: make and change them, show and paint what they lack, and write their films.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
 
 use anyhow::{Context as _, bail};
 use outframe_camera::{
@@ -9,15 +13,16 @@ use outframe_camera::{
 };
 use outframe_document::{Edit, FrameRate, Move, Project, Rect, Shot, ShotChange, ShotId, Step};
 use outframe_studio::{
-    CoverRequest, FillPlan,
+    CoverRequest, FillPlan, ProjectPictures,
+    film::{Compositor, FilmOptions, Format, Options, PictureSource, ShotFilm, export_film},
     shots::{self, ShotCoverage},
 };
 use serde::Serialize;
 use serde_json::json;
 
 use crate::{
-    arguments::{Cover, ImportFrom, ShotCommand, ShotOptions},
-    commands::{finish, paint},
+    arguments::{self, Cover, ImportFrom, ShotCommand, ShotOptions},
+    commands::{finish, on_runtime, paint},
     progress::Progress,
     report,
 };
@@ -366,4 +371,64 @@ pub(crate) fn cover(options: &Cover, json: bool, show: &Progress) -> anyhow::Res
         |project, model| FillPlan::cover(project, &shot, &request, model),
     )?;
     report::print(json, &report::Painted::new(&options.file, placed), report::painted)
+}
+
+#[derive(Debug, Serialize)]
+struct Written {
+    file: PathBuf,
+    format: &'static str,
+    width: u32,
+    height: u32,
+    frames: u32,
+    seconds: f64,
+    bytes: u64,
+    adapter: String,
+    /// How long it took, in seconds.
+    took: f64,
+}
+
+pub(crate) fn film(options: &arguments::Film, json: bool, show: &Progress) -> anyhow::Result<()> {
+    let is_file = options.out.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("mp4"));
+    let format = options.format.unwrap_or(if is_file { Format::Mp4Av1 } else { Format::PngSequence });
+    if (format == Format::PngSequence) == is_file {
+        let wanted = if is_file { "a folder, without .mp4" } else { "a file that ends in .mp4" };
+        bail!("{} does not fit the format {format}: give {wanted}.", options.out.display());
+    }
+    let project = Project::open_read_only(&options.file)?;
+    let film = ShotFilm::new(project.document(), &find(&project, &options.shot)?)?;
+    let pictures: Arc<dyn PictureSource> = Arc::new(ProjectPictures::open(&options.file)?);
+    let how = FilmOptions { path: options.out.clone(), format, quality: options.quality };
+    let started = Instant::now();
+    let (summary, adapter) = on_runtime(async |cancel| {
+        let adapter = options.adapter.clone();
+        let compositor = Compositor::new(Options { adapter, ..Options::default() }).await?;
+        let mut events = |event| show.show(event);
+        let summary = export_film(&compositor, &film, &pictures, &how, &mut events, cancel).await?;
+        Ok((summary, compositor.adapter().name))
+    })?;
+    show.finish();
+    let row = Written {
+        file: summary.path,
+        format: format.as_str(),
+        width: summary.width,
+        height: summary.height,
+        frames: summary.frames,
+        seconds: summary.seconds,
+        bytes: summary.bytes,
+        adapter,
+        took: started.elapsed().as_secs_f64(),
+    };
+    report::print(json, &row, |row| {
+        format!(
+            "{}: {}x{}, {} pictures, {:.2} s of film, {} kB, written in {:.1} s on {}",
+            row.file.display(),
+            row.width,
+            row.height,
+            row.frames,
+            row.seconds,
+            row.bytes.div_ceil(1000),
+            row.took,
+            row.adapter
+        )
+    })
 }
