@@ -42,6 +42,11 @@ impl Camera {
         self.pose
     }
 
+    /// The output's width and height, in pixels.
+    pub fn output(&self) -> (f64, f64) {
+        (self.width, self.height)
+    }
+
     /// What a layer at `depth` (1e-6..=1e6) goes through to the output. The same at all depths, and exactly a scaling and a
     /// shift, if the camera is at rest.
     pub fn homography(&self, depth: f64) -> Result<Homography, Error> {
