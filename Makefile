@@ -9,7 +9,7 @@ CARGO ?= cargo
 GPU ?= cpu
 export GPU
 # Everything built here: the programs, without the tests.
-PROGRAMS := -p outframe-cli -p outframe-engine
+PROGRAMS := -p outframe-desktop -p outframe-monitor -p outframe-cli -p outframe-engine
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -21,14 +21,20 @@ build: setup ## the programs, optimised
 	$(CARGO) build --release $(PROGRAMS)
 
 run: build ## start Outframe; without a display: the guided demo
-	@echo "The desktop window is not part of this version yet; this is the guided demo of the command line."
-	@scripts/demo.sh
+	@if [ -n "$${DISPLAY:-}$${WAYLAND_DISPLAY:-}" ] || [ "$$(uname -s)" != Linux ]; then \
+		exec target/release/outframe-desktop; \
+	else \
+		echo "There is no display here, so no window; this is the guided demo without one."; \
+		scripts/demo.sh; \
+	fi
 
 demo: build ## the guided demo: pictures and a project file in out/demo
 	@scripts/demo.sh
 
 test: ## every test
 	@scripts/setup.sh test
+	npm --prefix ui ci --no-audit --no-fund
+	npm --prefix ui test
 	$(CARGO) build --workspace --bins
 	$(CARGO) test --workspace --doc --quiet
 	$(CARGO) nextest run --workspace --all-targets
@@ -42,11 +48,15 @@ lint: ## formatting, clippy, licences and sources of dependencies
 	@scripts/setup.sh lint
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	npm --prefix ui ci --no-audit --no-fund
+	npm --prefix ui run check
+	npm --prefix ui run lint
 	$(CARGO) deny --log-level error check bans licenses sources
 	bash -n scripts/*.sh models/starter/recipe/*.sh
 
 format: ## format the sources
 	$(CARGO) fmt --all
+	npm --prefix ui run format
 
 clean: ## remove what was built; libtorch's folder in the user's cache stays
 	$(CARGO) clean

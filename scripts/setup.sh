@@ -19,7 +19,13 @@ fi
 
 # --- System packages ------------------------------------------------------------------------------------------------
 # g++ compiles the C++ side of the libtorch bindings and C sources of SQLite; pip (in a virtual environment or from the system)
-# finds libtorch in the package index.
+# finds libtorch in the package index; nasm assembles the film encoder; WebKitGTK draws the window; Mesa's lavapipe stands in
+# for a graphics card. Tests drive the window on a virtual display (xvfb) through WebKit's driver.
+debian=(
+    libwebkit2gtk-4.1-dev nasm pkg-config
+    mesa-vulkan-drivers libgl1-mesa-dri libegl1 libegl-mesa0 libgles2 libxkbcommon-x11-0 fonts-dejavu-core
+)
+debian_tests=(xvfb xauth webkit2gtk-driver)
 case "$(uname -s)" in
 Linux)
     if command -v apt-get >/dev/null; then
@@ -28,8 +34,13 @@ Linux)
         command -v git >/dev/null || missing+=(git)
         python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
         python3 -c 'import venv, ensurepip' >/dev/null 2>&1 || missing+=(python3-venv)
+        wanted=("${debian[@]}")
+        [ "$purpose" = test ] && wanted+=("${debian_tests[@]}")
+        for package in "${wanted[@]}"; do
+            dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -q '^installed' || missing+=("$package")
+        done
         if [ ${#missing[@]} -gt 0 ]; then
-            say "Installing system packages: ${missing[*]} (compiler for the libtorch bindings; pip to find libtorch)"
+            say "Installing system packages: ${missing[*]}"
             as_root=()
             if [ "$(id -u)" -ne 0 ]; then
                 command -v sudo >/dev/null || die "sudo was not found. As root, run: apt-get install ${missing[*]}"
@@ -40,7 +51,9 @@ Linux)
         fi
     else
         command -v g++ >/dev/null || die "a C++ compiler (g++) is needed; install it with your package manager."
+        command -v nasm >/dev/null || die "nasm is needed (it assembles the film encoder); install it with your package manager."
         python3 -m pip --version >/dev/null 2>&1 || die "Python's pip is needed; install it with your package manager."
+        pkg-config --exists webkit2gtk-4.1 || die "WebKitGTK 4.1 with its headers is needed for the window; install it with your package manager."
     fi
     ;;
 Darwin)
@@ -52,6 +65,12 @@ Darwin)
     say "This system is untested; going on."
     ;;
 esac
+
+# --- Node.js --------------------------------------------------------------------------------------------------------
+# Builds the window's front end; the finished program does not need it.
+if ! command -v npm >/dev/null || ! node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 22 || (a === 22 && b >= 12) || (a === 20 && b >= 19) ? 0 : 1)'; then
+    die "Node.js 20.19, 22.12 or newer with npm is needed to build the window; $(node --version 2>/dev/null || echo none) was found."
+fi
 
 # --- libtorch -------------------------------------------------------------------------------------------------------
 libtorch=$(python3 scripts/libtorch.py --gpu "$gpu")

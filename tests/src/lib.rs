@@ -10,6 +10,10 @@
 
 #[cfg(target_os = "linux")]
 pub mod linux;
+#[cfg(target_os = "linux")]
+pub mod window;
+#[cfg(target_os = "linux")]
+mod xdnd;
 
 use std::{
     collections::BTreeSet,
