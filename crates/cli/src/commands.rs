@@ -16,6 +16,7 @@ use crate::{
     progress::Progress,
     project,
     report::{self, Exported, Generated, GeneratedTake, Info, Model, Moved, Painted},
+    shot,
 };
 
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
@@ -33,6 +34,9 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Undo { file } => step(&file, json, "undone", "There is nothing to undo.", Project::undo),
         Command::Redo { file } => step(&file, json, "redone", "There is nothing to redo.", Project::redo),
         Command::Layer { file, command } => project::layer(&file, command, json),
+        Command::Shot { file, command } => shot::shot(&file, &command, json),
+        Command::Cover(options) => shot::cover(&options, json, &show),
+        Command::Film(options) => shot::film(&options, json, &show),
         Command::Take { file, command } => project::take(&file, &command, json),
         Command::History { file, go_to, forget, dry_run } => project::history(&file, go_to, forget, dry_run, json),
         Command::Milestone { file, command } => project::milestone(&file, command, json),
@@ -44,7 +48,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 /// Runs a use-case on a runtime of its own; Ctrl-C cancels it cleanly.
-fn on_runtime<T>(work: impl AsyncFnOnce(&CancellationToken) -> anyhow::Result<T>) -> anyhow::Result<T> {
+pub(crate) fn on_runtime<T>(work: impl AsyncFnOnce(&CancellationToken) -> anyhow::Result<T>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -39,6 +39,13 @@ impl Progress {
             Event::Job { event: JobEvent::Restarted { reason }, .. } => {
                 self.say(&format!("{reason} The engine was restarted; the job begins again."));
             }
+            Event::Film { done, count } => {
+                if done == 0 || self.bar.length().is_none() {
+                    self.bar.set_style(film_style());
+                    self.bar.set_length(u64::from(count));
+                }
+                self.bar.set_position(u64::from(done));
+            }
             Event::Warning(text) => self.say(&text),
         }
     }
@@ -50,6 +57,11 @@ impl Progress {
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();
     }
+}
+
+fn film_style() -> ProgressStyle {
+    ProgressStyle::with_template("{bar:30} {pos}/{len} pictures, {eta} left")
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 /// The template is a constant; should it ever be wrong, indicatif's own bar is shown instead.

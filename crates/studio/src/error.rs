@@ -19,6 +19,12 @@ pub enum StudioError {
     /// A shot cannot be followed, or its picture not be planned.
     #[error("{0} Change the shot’s moves.")]
     Camera(#[from] outframe_camera::Error),
+    /// A picture cannot be drawn.
+    #[error(transparent)]
+    Compositor(#[from] outframe_compositor::Error),
+    /// A film cannot be written.
+    #[error(transparent)]
+    Film(#[from] outframe_film::Error),
     /// Computing in a thread of its own failed; a defect of Outframe.
     #[error("Outframe failed while preparing a picture ({0}). The project is unharmed; try again.")]
     Internal(String),
@@ -59,7 +65,12 @@ pub enum StudioError {
 impl StudioError {
     /// Whether the person stopped it.
     pub fn is_cancelled(&self) -> bool {
-        matches!(self, Self::Engine(EngineError::Cancelled))
+        matches!(
+            self,
+            Self::Engine(EngineError::Cancelled)
+                | Self::Compositor(outframe_compositor::Error::Cancelled)
+                | Self::Film(outframe_film::Error::Cancelled)
+        )
     }
 
     pub(crate) fn io(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {

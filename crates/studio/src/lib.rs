@@ -7,6 +7,7 @@ pub mod engine;
 mod error;
 mod export;
 pub mod fill;
+pub mod film;
 mod generate;
 mod import;
 mod layers;

@@ -28,6 +28,13 @@ pub enum Event {
         /// What it tells.
         event: JobEvent,
     },
+    /// Pictures of a film are done.
+    Film {
+        /// How many.
+        done: u32,
+        /// How many it has.
+        count: u32,
+    },
     /// Something that the person should know, a prompt that is too long for instance.
     Warning(String),
 }
@@ -93,4 +100,9 @@ impl Studio {
         }
         Ok(output)
     }
+}
+
+/// Runs what computes for some time on a thread that may wait.
+pub(crate) async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, StudioError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| StudioError::Internal(error.to_string()))
 }

@@ -22,7 +22,7 @@ use crate::{
     fill::{Mask, ModelSize, harmonise, prefill},
     generate::{provenance, sampling},
     pictures::encode_png,
-    session::{EventSink, ReadyModel},
+    session::{EventSink, ReadyModel, apart},
 };
 
 pub use cover::CoverRequest;
@@ -362,11 +362,6 @@ impl Studio {
             changes_known,
         })
     }
-}
-
-/// Runs what computes for some time on a thread that may wait.
-async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, StudioError> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| StudioError::Internal(error.to_string()))
 }
 
 impl Desk {
