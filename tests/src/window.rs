@@ -152,6 +152,11 @@ impl Window {
         self.runtime.block_on(self.client.execute(script, arguments)).expect("the script runs")
     }
 
+    /// The same for a script that calls its last argument with its result.
+    pub fn script_async(&self, script: &str, arguments: Vec<Value>) -> Value {
+        self.runtime.block_on(self.client.execute_async(script, arguments)).expect("the script runs")
+    }
+
     /// What `probe` gives, once it gives something; on failure the test's message holds what the page shows.
     pub fn wait<T>(&self, what: &str, mut probe: impl FnMut(&Self) -> Option<T>) -> T {
         let started = Instant::now();

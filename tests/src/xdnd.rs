@@ -40,7 +40,7 @@ struct Drag<'a> {
 }
 
 /// Drags files onto a point of the display and lets go.
-pub fn drop(display: &str, files: &[PathBuf], at: (i16, i16)) -> Result<(), Box<dyn Error>> {
+pub(crate) fn drop(display: &str, files: &[PathBuf], at: (i16, i16)) -> Result<(), Box<dyn Error>> {
     let (server, screen) = RustConnection::connect(Some(display))?;
     let root = server.setup().roots[screen].root;
     let atoms = Atoms::new(&server)?.reply()?;
