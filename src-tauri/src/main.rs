@@ -192,7 +192,7 @@ fn start(file: Option<PathBuf>) -> anyhow::Result<()> {
             let menu = menu::build(&handle, &desk.recent_titles())?;
             app.manage(desk);
             app.set_menu(menu)?;
-            app.on_menu_event(menu::chosen);
+            app.on_menu_event(|app, event| menu::chosen(app, &event));
             for window in &app.config().app.windows.clone() {
                 WebviewWindowBuilder::from_config(&handle, window)?.build()?;
             }

@@ -497,6 +497,16 @@ impl Job {
         }
     }
 
+    fn pictures(&mut self, done: u64, all: u64) {
+        self.status.progress = done as f64 / all.max(1) as f64;
+        if self.cancel.is_cancelled() {
+            return;
+        }
+        self.status.stage = format!("Picture {done} of {all}");
+        let spent = self.started.filter(|_| done >= MEASURED).map(|started| started.elapsed().as_secs_f64());
+        self.status.seconds_left = spent.map(|spent| spent / done as f64 * all.saturating_sub(done) as f64);
+    }
+
     fn step_seconds(&self) -> Option<f64> {
         let first = self.steps.first?;
         let counted = self.steps.counted;
@@ -554,6 +564,7 @@ impl JobControl {
                     job.status.seconds_left = None;
                     (job.steps.first, job.steps.counted) = (None, 0);
                 }
+                Event::Film { done, count } => job.pictures(u64::from(done), u64::from(count)),
                 Event::Warning(warning) => {
                     if !job.status.warnings.contains(&warning) {
                         job.status.warnings.push(warning);
@@ -566,19 +577,6 @@ impl JobControl {
     /// Says how many takes the job makes, and in how many fills each.
     pub fn pieces(&self, takes: usize, fills: usize) {
         self.shared.change_job(self.id, |job| job.steps.takes = Some((takes, fills.max(1))));
-    }
-
-    /// Takes note of pictures done, of a film for instance.
-    pub fn pictures(&self, done: u64, all: u64) {
-        self.shared.change_job(self.id, |job| {
-            job.status.progress = done as f64 / all.max(1) as f64;
-            if !job.cancel.is_cancelled() {
-                job.status.stage = format!("Picture {done} of {all}");
-                let spent = job.started.map(|started| started.elapsed().as_secs_f64());
-                job.status.seconds_left =
-                    spent.filter(|_| done >= MEASURED).map(|spent| spent / done as f64 * all.saturating_sub(done) as f64);
-            }
-        });
     }
 
     /// Says what happens now.

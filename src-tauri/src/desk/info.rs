@@ -86,7 +86,7 @@ impl Desk {
                 },
                 model: status.model.as_ref().map(|model| model.info.name.clone()),
                 device: status.model.as_ref().map(|model| model.device.clone()),
-                memory_bytes: status.memory.resident_bytes.next_multiple_of(MEMORY_STEP),
+                memory_bytes: status.memory.resident.next_multiple_of(MEMORY_STEP),
                 problem,
             },
             Err(error) => EngineView {

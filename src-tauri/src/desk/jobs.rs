@@ -7,12 +7,11 @@ use std::{
     time::Duration,
 };
 
-use outframe_compositor::Scene;
 use outframe_document::{GenerationId, Project, Rect, ShotId};
-use outframe_film::{FilmSettings, FilmWriter, Format};
 use outframe_studio::{
     CoverRequest, Event, ExportOptions, ExtendRequest, FillPlan, GenerateRequest, ReadyModel, ReframeRequest, Region,
     RegionPart, Settings, Shape, StudioError, VaryRequest, ZoomOutRequest,
+    film::{FilmOptions, Format, ShotFilm, export_film, ffmpeg},
     fill::{ModelSize, Side, plan_extension},
     queue::{JobControl, JobError, JobKind, JobRequest, Outcome},
 };
@@ -30,7 +29,7 @@ const PACE: Duration = Duration::from_millis(100);
 /// Whether ffmpeg is there, which is looked for once.
 pub(crate) fn has_ffmpeg() -> bool {
     static FOUND: OnceLock<bool> = OnceLock::new();
-    *FOUND.get_or_init(|| outframe_film::ffmpeg().is_some())
+    *FOUND.get_or_init(|| ffmpeg().is_some())
 }
 
 impl Desk {
@@ -214,11 +213,11 @@ impl Desk {
         let open = self.open()?;
         let document = open.document();
         let shot = super::shots::stored(&document, &input.shot)?.clone();
-        let settings = FilmSettings {
-            width: shot.width,
-            height: shot.height,
-            rate: (shot.rate.numerator, shot.rate.denominator),
-            frames: shot.frames,
+        // What cannot be filmed is told at once.
+        let film = ShotFilm::new(&document, &shot)?;
+        film.view(0)?;
+        let options = FilmOptions {
+            path: PathBuf::from(&input.path),
             format: match input.format {
                 api::FilmFormat::Mp4Av1 => Format::Mp4Av1,
                 api::FilmFormat::Mp4H264 => Format::Mp4H264,
@@ -226,47 +225,15 @@ impl Desk {
             },
             quality: input.quality.min(100),
         };
-        // What cannot be filmed is told at once.
-        super::shots::view(&document, &shot, 0, (shot.width, shot.height)).map_err(CommandError::invalid)?;
-        let path = PathBuf::from(&input.path);
-        let label = format!("{} → {}", shot.name, path.file_name().unwrap_or_default().to_string_lossy());
+        let label = format!("{} → {}", shot.name, options.path.file_name().unwrap_or_default().to_string_lossy());
         Ok(self.submit(&open, JobKind::Film, label, None, async move |desk: Desk, open: Arc<Open>, control: JobControl| {
-            let failed = |why: String| JobError::Failed(why);
             let starting = desk.clone();
             let compositor = tokio::task::spawn_blocking(move || starting.compositor().cloned()).await.map_err(mistake)?;
-            let (compositor, source) = (compositor.map_err(failed)?, open.source().map_err(failed)?);
-            let scene = Arc::new(Scene::new(&document));
-            let frames = settings.frames;
-            let cancel = control.cancel().clone();
-            let mut writer = FilmWriter::create(&path, &settings).map_err(|error| failed(error.to_string()))?;
-            for picture in 0..frames {
-                let view = super::shots::view(&document, &shot, picture, (shot.width, shot.height)).map_err(failed)?;
-                let drawn = compositor.shot(&scene, &source, &view, &cancel).await;
-                if cancel.is_cancelled() {
-                    break;
-                }
-                let drawn = drawn.map_err(|error| failed(error.to_string()))?;
-                // Waits for the encoder.
-                let written = tokio::task::spawn_blocking(move || writer.write(&drawn.rgba).map(|()| writer));
-                writer = written.await.map_err(mistake)?.map_err(|error| failed(error.to_string()))?;
-                control.pictures(u64::from(writer.progress().0), u64::from(frames));
-            }
-            let ended = tokio::task::spawn_blocking(move || {
-                if cancel.is_cancelled() {
-                    drop(writer);
-                    return Err(JobError::Cancelled);
-                }
-                let finished = writer.finish_with(|encoded| {
-                    control.pictures(u64::from(encoded), u64::from(frames));
-                    !cancel.is_cancelled()
-                });
-                match finished {
-                    Err(_) if cancel.is_cancelled() => Err(JobError::Cancelled),
-                    other => other.map_err(|error| JobError::Failed(error.to_string())),
-                }
-            });
-            let summary = ended.await.map_err(mistake)??;
-            Ok(Outcome { output: Some(summary.path), ..Outcome::default() })
+            let compositor = compositor.map_err(JobError::Failed)?;
+            let source = open.source().map_err(JobError::Failed)?;
+            let mut observe = |event| control.observe(event);
+            let written = export_film(&compositor, &film, &source, &options, &mut observe, control.cancel()).await?;
+            Ok(Outcome { output: Some(written.path), ..Outcome::default() })
         }))
     }
 

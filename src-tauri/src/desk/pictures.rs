@@ -8,14 +8,15 @@ use std::{
 };
 
 use image::{DynamicImage, RgbaImage, imageops::FilterType};
-use outframe_compositor::{Compositor, FlatView, Options, Picture, PictureSource, Scene};
-use outframe_document::{BlobId, Document, Layer, LayerId, Project, Rect, TakeId};
+use outframe_compositor::{Compositor, FlatView, Options, Picture, PictureSource, Scene, ShotView};
+use outframe_document::{Document, Layer, LayerId, Project, Rect, TakeId};
 use outframe_studio::{
     CancellationToken, ExportOptions, ProjectPictures,
+    film::ShotFilm,
     tiles::{Draw, Encoded, TileAddress, TileError, encode_jpeg, encode_quickly, nothing},
 };
 
-use super::{Desk, Open, lock, picture_rect, shots};
+use super::{Desk, Open, lock, picture_rect};
 use crate::{
     api::{CommandError, DragOut},
     error::Answer,
@@ -47,15 +48,6 @@ pub(crate) enum Reply {
 
 type Respond = Box<dyn FnOnce(Reply) + Send>;
 
-/// A project's stored pictures, for the compositor.
-struct Source(Arc<ProjectPictures>);
-
-impl PictureSource for Source {
-    fn load(&self, id: &BlobId) -> Result<DynamicImage, String> {
-        self.0.load(id)
-    }
-}
-
 impl Open {
     /// The stored pictures, through a connection of their own that lasts as long as the project is open.
     pub(super) fn source(&self) -> Result<Arc<dyn PictureSource>, String> {
@@ -68,8 +60,8 @@ impl Open {
         if pictures.is_none() {
             *pictures = Some(Arc::new(ProjectPictures::open(&self.path).map_err(|error| error.to_string())?));
         }
-        let pictures = pictures.as_ref().ok_or("The project is closed.")?;
-        Ok(Arc::new(Source(Arc::clone(pictures))))
+        let pictures = Arc::clone(pictures.as_ref().ok_or("The project is closed.")?);
+        Ok(pictures)
     }
 }
 
@@ -281,10 +273,13 @@ impl Desk {
         let stored = || id(shot, "shot").ok().and_then(|id| document.shots.iter().find(|found| found.id == id).cloned());
         let Some(shot) = dragged.or_else(stored) else { return Ok(None) };
         let height = ((f64::from(width) * f64::from(shot.height) / f64::from(shot.width)).round() as u32).max(1);
-        let view = shots::view(&document, &shot, picture, (width, height))?;
+        let film = ShotFilm::new(&document, &shot).map_err(|error| error.to_string())?;
+        let last = shot.frames.saturating_sub(1);
+        let view = film.view(picture.min(last)).map_err(|error| error.to_string())?;
+        let view = ShotView { width, height, ..view };
         let (compositor, source) = (self.compositor()?, open.source()?);
-        let (scene, never) = (Arc::new(Scene::new(&document)), CancellationToken::new());
-        let frame = pixels(self.inner.runtime.block_on(compositor.shot(&scene, &source, &view, &never)))?;
+        let never = CancellationToken::new();
+        let frame = pixels(self.inner.runtime.block_on(compositor.shot(film.scene(), &source, &view, &never)))?;
         encode_jpeg(&DynamicImage::ImageRgba8(frame)).map(Some)
     }
 }

@@ -1,6 +1,6 @@
 //! Shots: their commands, their geometry, their pictures.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::atomic::Ordering;
 
 use outframe_document::{self as document, Document, Edit, Frame, FrameRate, Shot, ShotChange, ShotId, Step};
 use outframe_studio::shots;
@@ -46,23 +46,6 @@ fn geometry(document: &Document, shot: &Shot) -> ShotGeometry {
         }
         Err(problem) => ShotGeometry { problem: Some(problem), ..ShotGeometry::default() },
     }
-}
-
-/// What the compositor is to draw for one picture of a shot.
-pub(super) fn view(
-    document: &Document,
-    shot: &Shot,
-    picture: u32,
-    size: (u32, u32),
-) -> Result<outframe_compositor::ShotView, String> {
-    let camera_shot = shots::to_camera(document, shot).map_err(|error| error.to_string())?;
-    let track = camera_shot.track().map_err(|error| error.to_string())?;
-    let shutter = shots::shutter(shot).map_err(|error| error.to_string())?;
-    let time = f64::from(picture.min(shot.frames.saturating_sub(1)));
-    let cameras: Vec<_> = shutter.offsets().into_iter().map(|offset| track.camera(time + offset)).collect();
-    let first = *cameras.first().ok_or("The shutter is never open.")?;
-    let view = outframe_compositor::ShotView::new(first, size.0, size.1);
-    Ok(outframe_compositor::ShotView { cameras, opaque: true, ..view })
 }
 
 impl Desk {
