@@ -32,6 +32,9 @@ use crate::desk::{Desk, DeskEvent, Folders};
 /// How long ending may take: the project is tidied and the engine told.
 const FAREWELL: Duration = Duration::from_secs(10);
 
+/// What is seen before the front end has drawn anything.
+const BACKGROUND: tauri::utils::config::Color = tauri::utils::config::Color(0x16, 0x18, 0x1d, 0xff);
+
 const HELP: &str = "\
 Outframe: generative pictures and moving shots.
 
@@ -189,12 +192,17 @@ fn start(file: Option<PathBuf>) -> anyhow::Result<()> {
             let teller = Teller { app: handle.clone(), shown: Mutex::default() };
             let runtime = tauri::async_runtime::handle().inner().clone();
             let desk = Desk::new(runtime, studio, folders, adapter, move |event| teller.tell(event))?;
-            let menu = menu::build(&handle, &desk.recent_titles())?;
+            let (menu, recent) = menu::build(&handle, &desk.recent_titles())?;
+            desk.warm_up();
             app.manage(desk);
+            app.manage(recent);
             app.set_menu(menu)?;
             app.on_menu_event(|app, event| menu::chosen(app, &event));
             for window in &app.config().app.windows.clone() {
-                WebviewWindowBuilder::from_config(&handle, window)?.build()?;
+                let window = WebviewWindowBuilder::from_config(&handle, window)?.build()?;
+                // Of the web view alone: the menu keeps the colours of the desktop.
+                let view: &tauri::Webview = window.as_ref();
+                view.set_background_color(Some(BACKGROUND))?;
             }
             if let Some(file) = file {
                 open_file(&handle, file);

@@ -20,9 +20,29 @@ const QUIT: &str = "quit";
 /// The items that act on the focused text, with WebKit's names for them.
 const EDITING: [(&str, &str, &str); 3] = [("cut", "Cut", "Cut"), ("copy", "Copy", "Copy"), ("paste", "Paste", "Paste")];
 
+/// The part of the menu that shows recent projects.
+pub(crate) struct RecentMenu(Submenu<Wry>);
+
 /// The menu with these recent projects.
-pub(crate) fn build(app: &AppHandle, recent: &[(PathBuf, String)]) -> tauri::Result<Menu<Wry>> {
-    MenuBuilder::new(app).items(&[&file(app, recent)?, &edit(app)?, &view(app)?, &help(app)?]).build()
+pub(crate) fn build(app: &AppHandle, recent: &[(PathBuf, String)]) -> tauri::Result<(Menu<Wry>, RecentMenu)> {
+    let opened = SubmenuBuilder::new(app, "Open recent").build()?;
+    let menu = MenuBuilder::new(app).items(&[&file(app, &opened)?, &edit(app)?, &view(app)?, &help(app)?]).build()?;
+    let opened = RecentMenu(opened);
+    opened.show(app, recent)?;
+    Ok((menu, opened))
+}
+
+impl RecentMenu {
+    fn show(&self, app: &AppHandle, recent: &[(PathBuf, String)]) -> tauri::Result<()> {
+        while self.0.remove_at(0)?.is_some() {}
+        for (path, title) in recent.iter().take(SHOWN) {
+            let folder = path.parent().map(|folder| folder.display().to_string()).unwrap_or_default();
+            // An ampersand would underline the next letter.
+            let text = format!("{title} — {folder}").replace('&', "&&");
+            self.0.append(&told(app, &format!("{RECENT}{}", path.display()), &text, "")?)?;
+        }
+        self.0.set_enabled(!recent.is_empty())
+    }
 }
 
 /// An item that the front end is told of. Undo and redo have no accelerator, so that text fields keep theirs.
@@ -31,18 +51,11 @@ fn told(app: &AppHandle, id: &str, text: &str, accelerator: &str) -> tauri::Resu
     if accelerator.is_empty() { item.build(app) } else { item.accelerator(accelerator).build(app) }
 }
 
-fn file(app: &AppHandle, recent: &[(PathBuf, String)]) -> tauri::Result<Submenu<Wry>> {
-    let mut opened = SubmenuBuilder::new(app, "Open recent").enabled(!recent.is_empty());
-    for (path, title) in recent.iter().take(SHOWN) {
-        let folder = path.parent().map(|folder| folder.display().to_string()).unwrap_or_default();
-        // An ampersand would underline the next letter.
-        let text = format!("{title} — {folder}").replace('&', "&&");
-        opened = opened.item(&told(app, &format!("{RECENT}{}", path.display()), &text, "")?);
-    }
+fn file(app: &AppHandle, opened: &Submenu<Wry>) -> tauri::Result<Submenu<Wry>> {
     SubmenuBuilder::new(app, "File")
         .item(&told(app, "new", "New", "CmdOrCtrl+N")?)
         .item(&told(app, "open", "Open…", "CmdOrCtrl+O")?)
-        .item(&opened.build()?)
+        .item(opened)
         .separator()
         .item(&told(app, "save-as", "Save As…", "CmdOrCtrl+S")?)
         .item(&told(app, "export", "Export picture…", "CmdOrCtrl+E")?)
@@ -118,7 +131,7 @@ pub(crate) fn chosen(app: &AppHandle, event: &MenuEvent) {
                 return;
             }
             if let Err(error) = app.emit(EVENT, id) {
-                eprintln!("outframe: the menu item “{id}” was not told to the window: {error}");
+                eprintln!("outframe-desktop: the menu item “{id}” was not told to the window: {error}");
             }
         }
     }
@@ -130,9 +143,9 @@ pub(crate) fn refresh(app: &AppHandle) {
     let recent = desk.recent_titles();
     let handle = app.clone();
     let _ = app.run_on_main_thread(move || {
-        let set = build(&handle, &recent).and_then(|menu| handle.set_menu(menu));
-        if let Err(error) = set {
-            eprintln!("outframe: the menu cannot be shown: {error}");
+        let shown = handle.try_state::<RecentMenu>().map(|menu| menu.show(&handle, &recent));
+        if let Some(Err(error)) = shown {
+            eprintln!("outframe-desktop: recent projects cannot be shown in the menu: {error}");
         }
     });
 }

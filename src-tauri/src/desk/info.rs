@@ -57,6 +57,12 @@ impl Desk {
         }
     }
 
+    /// Starts the compositor beside the window, which both take a while.
+    pub(crate) fn warm_up(&self) {
+        let desk = self.clone();
+        self.inner.runtime.spawn_blocking(move || desk.compositor().map(drop));
+    }
+
     pub(crate) fn models(&self) -> Vec<ModelView> {
         self.inner.studio.models().list().iter().map(model_view).collect()
     }

@@ -405,7 +405,7 @@ impl Desk {
     pub(crate) async fn shut_down(&self) {
         let _switching = self.inner.switching.lock().await;
         if let Err(error) = self.close_current().await {
-            eprintln!("outframe: {}", error.message);
+            eprintln!("outframe-desktop: {}", error.message);
         }
         self.inner.studio.engine().shutdown().await;
     }

@@ -138,9 +138,9 @@ async fn projects_are_made_named_closed_and_found_again() {
     assert!(bench.events().last().unwrap().view.is_none());
     let recent: Vec<_> = desk.recent_projects().into_iter().map(|found| (found.title, found.exists)).collect();
     assert_eq!(recent[..2], [("Garden".to_owned(), true), ("Garden".to_owned(), true)]);
-    let thumbnail = Project::thumbnail_of(bench.path("Copy.outframe")).unwrap();
-    assert!(thumbnail.is_none(), "nothing was changed in the copy");
-    assert!(Project::thumbnail_of(bench.path("Garden.outframe")).unwrap().is_some(), "made when it was closed");
+    for name in ["Garden.outframe", "Copy.outframe"] {
+        assert!(Project::thumbnail_of(bench.path(name)).unwrap().is_some(), "made when the first was closed");
+    }
     let left: Vec<_> = std::fs::read_dir(bench.folder.path()).unwrap().flatten().map(|entry| entry.file_name()).collect();
     assert!(left.iter().all(|name| !name.to_string_lossy().contains("outframe-")), "logs and locks are gone: {left:?}");
 }
