@@ -228,7 +228,7 @@ impl Desk {
         let label = format!("{} → {}", shot.name, options.path.file_name().unwrap_or_default().to_string_lossy());
         Ok(self.submit(&open, JobKind::Film, label, None, async move |desk: Desk, open: Arc<Open>, control: JobControl| {
             let starting = desk.clone();
-            let compositor = tokio::task::spawn_blocking(move || starting.compositor().cloned()).await.map_err(mistake)?;
+            let compositor = tokio::task::spawn_blocking(move || starting.compositor()).await.map_err(mistake)?;
             let compositor = compositor.map_err(JobError::Failed)?;
             let source = open.source().map_err(JobError::Failed)?;
             let mut observe = |event| control.observe(event);

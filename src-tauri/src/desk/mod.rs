@@ -18,7 +18,7 @@ use std::{
     fmt,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -82,12 +82,23 @@ struct Inner {
     open: Mutex<Option<Arc<Open>>>,
     /// Held while a project is being opened or closed.
     switching: tokio::sync::Mutex<()>,
-    compositor: OnceLock<Result<Compositor, String>>,
+    compositor: Mutex<Drawing>,
     adapter: String,
     /// What models said of themselves, by folder.
     models: Mutex<HashMap<PathBuf, ModelInfo>>,
     engine: Mutex<info::EngineMemory>,
     openings: AtomicU64,
+}
+
+/// What draws.
+#[derive(Default)]
+enum Drawing {
+    /// Nothing needed it yet.
+    #[default]
+    Unmade,
+    Ready(Compositor),
+    /// There is none; what to do.
+    Failed(String),
 }
 
 /// An open project.
@@ -162,7 +173,7 @@ impl Desk {
             listener: Arc::new(listener),
             open: Mutex::default(),
             switching: tokio::sync::Mutex::default(),
-            compositor: OnceLock::new(),
+            compositor: Mutex::default(),
             adapter,
             models: Mutex::default(),
             engine: Mutex::default(),
@@ -408,6 +419,10 @@ impl Desk {
             eprintln!("outframe-desktop: {}", error.message);
         }
         self.inner.studio.engine().shutdown().await;
+        // Before the driver's own threads are torn down with the process.
+        let ended = Drawing::Failed("The program is ending.".into());
+        let last = std::mem::replace(&mut *lock(&self.inner.compositor), ended);
+        let _ = tokio::task::spawn_blocking(move || drop(last)).await;
     }
 
     /// Changes the open project and tells what has changed.

@@ -16,7 +16,7 @@ use outframe_studio::{
     tiles::{Draw, Encoded, TileAddress, TileError, encode_jpeg, encode_quickly, nothing},
 };
 
-use super::{Desk, Open, lock, picture_rect};
+use super::{Desk, Drawing, Open, lock, picture_rect};
 use crate::{
     api::{CommandError, DragOut},
     error::Answer,
@@ -68,13 +68,23 @@ impl Open {
 impl Desk {
     /// The compositor, started when it is first needed. Without an adapter: what to do. Waits, so it is called from threads
     /// that may.
-    pub(super) fn compositor(&self) -> Result<&Compositor, String> {
-        let made = self.inner.compositor.get_or_init(|| {
+    pub(super) fn compositor(&self) -> Result<Compositor, String> {
+        let mut drawing = lock(&self.inner.compositor);
+        if let Drawing::Unmade = *drawing {
             let adapter = self.inner.adapter.parse().unwrap_or_default();
             let made = self.inner.runtime.block_on(Compositor::new(Options { adapter, ..Options::default() }));
-            made.map_err(|error| error.to_string())
-        });
-        made.as_ref().map_err(Clone::clone)
+            *drawing = made.map_or_else(|error| Drawing::Failed(error.to_string()), Drawing::Ready);
+        }
+        match &*drawing {
+            Drawing::Ready(compositor) => Ok(compositor.clone()),
+            Drawing::Failed(problem) => Err(problem.clone()),
+            Drawing::Unmade => Err("There is no compositor.".into()),
+        }
+    }
+
+    /// Whether drawing needs no waiting for a start.
+    fn can_draw(&self) -> bool {
+        matches!(*lock(&self.inner.compositor), Drawing::Ready(_))
     }
 
     /// How the tiles of a project are drawn.
@@ -126,7 +136,7 @@ impl Desk {
     /// A small picture of the project for file managers and the start page.
     pub(super) fn thumbnail(&self, open: &Open, document: &Document) -> Option<Vec<u8>> {
         let rect = picture_rect(document)?;
-        if let Some(Ok(_)) = self.inner.compositor.get()
+        if self.can_draw()
             && let Ok(small) = self.flat(open, &Arc::new(Scene::new(document)), rect, within(rect.width, rect.height, THUMBNAIL))
         {
             let mut bytes = Vec::new();
