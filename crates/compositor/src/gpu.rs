@@ -26,7 +26,7 @@ pub(crate) const DEEP: wgpu::TextureFormat = wgpu::TextureFormat::Rgba16Uint;
 const UNIFORM_STEP: usize = 256;
 const UNIFORM_CHUNK: usize = 64 * UNIFORM_STEP;
 /// Longer than any pass takes, shorter than a person waits for a hung driver.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 /// Free targets that are kept for the next view.
 const SPARE_TARGETS: usize = 6;
 
@@ -160,6 +160,11 @@ impl Target {
         self.texture.width() == width && self.texture.height() == height && self.texture.format() == format
     }
 }
+
+const TARGET_USAGE: wgpu::TextureUsages = wgpu::TextureUsages::TEXTURE_BINDING
+    .union(wgpu::TextureUsages::RENDER_ATTACHMENT)
+    .union(wgpu::TextureUsages::COPY_SRC)
+    .union(wgpu::TextureUsages::COPY_DST);
 
 /// Left, top, width, height in pixels of the target.
 pub(crate) type Scissor = [u32; 4];
@@ -355,9 +360,7 @@ impl Gpu {
         if let Some(index) = self.spare.iter().position(|target| target.fits(width, height, format)) {
             return self.spare.swap_remove(index);
         }
-        use wgpu::TextureUsages as U;
-        let usage = U::TEXTURE_BINDING | U::RENDER_ATTACHMENT | U::COPY_SRC | U::COPY_DST;
-        let (texture, view) = texture(&self.device, width, height, 1, format, usage);
+        let (texture, view) = texture(&self.device, width, height, 1, format, TARGET_USAGE);
         Target { texture, view }
     }
 
@@ -635,5 +638,63 @@ fn pipelines(device: &wgpu::Device, layout: &wgpu::BindGroupLayout) -> Pipelines
         fade: pipeline(&fade, "fs_fade", LIGHT, None),
         finish_codes: pipeline(&finish, "fs_codes", CODES, None),
         finish_deep: pipeline(&finish, "fs_deep", DEEP, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use naga::valid::{Capabilities, ValidationFlags, Validator};
+
+    use super::*;
+
+    #[test]
+    fn shaders_are_valid_and_ask_for_nothing_special() {
+        for (name, source) in shaders() {
+            let module = naga::front::wgsl::parse_str(&source)
+                .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(&source)));
+            Validator::new(ValidationFlags::all(), Capabilities::empty())
+                .validate(&module)
+                .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(&source)));
+        }
+    }
+
+    #[test]
+    fn each_shader_says_what_it_does() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shaders");
+        let sources: Vec<_> = shaders().into_iter().map(|(_, source)| source).collect();
+        for file in std::fs::read_dir(folder).unwrap() {
+            let path = file.unwrap().path();
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert!(sources.iter().any(|source| source.contains(&text)), "{} is not used", path.display());
+            let head: String = text.lines().take_while(|line| line.starts_with("//")).collect();
+            for word in ["Inputs:", "Maths:", "light"] {
+                assert!(head.contains(word), "{} does not say “{word}”", path.display());
+            }
+        }
+    }
+
+    #[test]
+    fn parameters_fit_their_shaders() {
+        assert!(size_of::<MixParams>() <= UNIFORM_STEP && size_of::<MixParams>().is_multiple_of(16));
+        for (name, source) in shaders() {
+            let module = naga::front::wgsl::parse_str(&source).unwrap();
+            let mut layouter = naga::proc::Layouter::default();
+            layouter.update(module.to_ctx()).unwrap();
+            let (_, uniform) = module
+                .global_variables
+                .iter()
+                .find(|(_, variable)| variable.space == naga::AddressSpace::Uniform)
+                .unwrap();
+            let wanted = layouter[uniform.ty].size as usize;
+            let given = match name {
+                "patch" => size_of::<PatchParams>(),
+                "halve" => size_of::<HalveParams>(),
+                "accumulate" => size_of::<AccumulateParams>(),
+                "fade" => size_of::<FadeParams>(),
+                "finish" => size_of::<FinishParams>(),
+                _ => size_of::<MixParams>(),
+            };
+            assert!(given >= wanted && given - wanted < 16, "{name}: {given} bytes for {wanted}");
+        }
     }
 }
