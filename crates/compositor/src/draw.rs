@@ -6,9 +6,7 @@ use outframe_document::{BlendMode, Color};
 use crate::{
     DeepPicture, Error, Filter, FlatView, Picture, Scene, ShotView, Unpainted,
     flat::{Axis, Tap, level_of, octave, taps},
-    gpu::{
-        AccumulateParams, CODES, DEEP, Draw, FadeParams, FinishParams, LIGHT, MixParams, Mixers, SUM, Scissor, Target,
-    },
+    gpu::{AccumulateParams, CODES, DEEP, Draw, FadeParams, FinishParams, LIGHT, MixParams, Mixers, Scissor, Target},
     scene::{Group, Holds, Item, Plane},
     tiles::{Job, Region, Sheet},
 };
@@ -250,7 +248,7 @@ impl Job<'_> {
                 return Ok(target);
             }
             let gpu = &mut self.renderer.gpu;
-            let next = gpu.target(block.width, block.height, SUM);
+            let next = gpu.target(block.width, block.height, gpu.sum);
             let params = AccumulateParams {
                 weight: (weight / total) as f32,
                 keep: f32::from(u8::from(sum.is_some())),

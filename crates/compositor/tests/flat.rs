@@ -7,7 +7,9 @@ mod support;
 use std::sync::{Arc, atomic::Ordering};
 
 use image::{GrayImage, Luma, Rgba, RgbaImage, imageops};
-use outframe_compositor::{Error, Filter, FlatView, Picture, PictureSource, Unpainted};
+use outframe_compositor::{
+    AdapterChoice, Compositor, Error, Filter, FlatView, Options, Picture, PictureSource, Unpainted,
+};
 use outframe_document::{BlendMode, BlobId, Color, Rect};
 use support::{Dice, Stage, Studio, decode, difference, encode, random_stage, reference};
 use tokio_util::sync::CancellationToken;
@@ -408,6 +410,24 @@ fn what_cannot_be_drawn_is_said() {
     // And nothing of it stays behind.
     let stage = Stage::of(0, 0, every_code());
     assert_eq!(support::image(ask(&stage, &FlatView::pixels(0, 0, 64, 16)).unwrap()), every_code());
+}
+
+#[test]
+fn adapters_are_chosen() {
+    let studio = Studio::new();
+    let name = studio.compositor.adapter().name;
+    let choose = |choice: &str| {
+        let options = Options { adapter: choice.parse().unwrap(), ..Options::default() };
+        studio.wait(Compositor::new(options))
+    };
+    assert_eq!(choose(&name.to_uppercase()).unwrap().adapter().name, name);
+    match choose("no such card") {
+        Err(Error::UnknownAdapter { wanted, found }) => assert!(wanted == "no such card" && found.contains(&name)),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!("software".parse(), Ok(AdapterChoice::Software));
+    let none = Error::NoAdapter { tried: String::new() }.to_string();
+    assert!(none.contains("mesa-vulkan-drivers"), "{none}");
 }
 
 #[test]
