@@ -1,7 +1,7 @@
 // Adds one moment of the exposure to those before: motion blur.
 //
-// Inputs: `moment`, premultiplied linear light; `before`, the sum so far, in single precision.
-// Output: the sum, premultiplied linear light, single precision.
+// Inputs: `moment`, premultiplied linear light; `before`, the sum so far.
+// Output: the sum, premultiplied linear light; in single precision where the device can draw to it.
 // Maths: a weighted sum of light, as on film. The weights add up to 1.
 
 struct Params {

@@ -2,7 +2,7 @@
 //
 // Inputs: `picture`, premultiplied linear light.
 // Output: sRGB codes with straight alpha; `fs_codes` 8 bits in 0..1, `fs_deep` 16 bits as integers.
-// Maths, in this order: vignette by the natural fall-off cos^4 of the angle to the lens's axis, in linear light; what lies
+// Maths: in this order, vignette by the natural fall-off cos^4 of the angle to the lens's axis, in linear light; what lies
 // below the unpainted, in linear light; sRGB; grain, evenly spread noise by place and seed, strongest in the middle
 // tones and nothing in black and white, on the codes; black bars of the letterbox; dither by less than half a code, so
 // that a code that is exact stays as it is.

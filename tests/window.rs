@@ -73,7 +73,7 @@ fn id(name: &str) -> String {
 /// A point of the canvas in the page's pixels.
 fn on_page(window: &Window, x: f64, y: f64) -> (f64, f64) {
     let outline = window.script(
-        "const box = document.querySelector('[data-testid=\"frame-outline\"]').getBoundingClientRect(); \
+        "const box = document.querySelector('svg .frame').getBoundingClientRect(); \
          return [box.x, box.y, box.width, box.height]",
         vec![],
     );
@@ -84,4 +84,207 @@ fn on_page(window: &Window, x: f64, y: f64) -> (f64, f64) {
         number(0) + (x - side("x")) / side("width") * number(2),
         number(1) + (y - side("y")) / side("height") * number(3),
     )
+}
+
+/// Opens a film or picture dialog's file chooser without a chooser: the answer is this path.
+fn choose_file(window: &Window, path: &Path) {
+    window.script(
+        "const inner = window.__TAURI_INTERNALS__; const ask = inner.invoke; \
+         inner.invoke = (command, ...rest) => command.startsWith('plugin:dialog|') ? Promise.resolve(arguments[0]) : ask(command, ...rest);",
+        vec![json!(path)],
+    );
+}
+
+fn export_film(window: &Window, shot: &str, path: &Path, format: &str) -> BTreeMap<String, Vec<u8>> {
+    ask(window, "clear_jobs", json!({}));
+    ask(window, "export_film", json!({ "input": { "shot": shot, "path": path, "format": format, "quality": 80 } }));
+    done(window);
+    if path.is_file() {
+        return [(String::new(), fs::read(path).unwrap())].into();
+    }
+    let files = fs::read_dir(path).unwrap().map(Result::unwrap);
+    files.map(|file| (file.file_name().into_string().unwrap(), fs::read(file.path()).unwrap())).collect()
+}
+
+#[test]
+fn from_a_prompt_to_a_film_and_back_again() {
+    let place = Place::new();
+    let home = place.aside("home");
+    fs::create_dir_all(&home).unwrap();
+    let file = place.path("coast.outframe");
+    let window = start(&place, &home, &[]);
+
+    // The start page offers a beginning; the project gets its own name at once, so that the second start can open it.
+    window.wait_for(&id("start"));
+    window.click(&id("new"));
+    window.wait_for(&id("stage"));
+    ask(&window, "save_project_as", json!({ "path": file }));
+
+    // A prompt, two takes, the second is chosen.
+    window.fill(&id("prompt"), "sunset over a calm sea, orange and pink sky");
+    window.fill(&id("takes"), "2");
+    window.click(&id("settings"));
+    window.fill(&id("seed"), "4");
+    window.click(&id("generate"));
+    window.wait("two takes", |window| (window.count(&id("take")) == 2).then_some(()));
+    done(&window);
+    let first = tiles(&window);
+    let takes = project(&window)["generations"][0]["takes"].as_array().unwrap().clone();
+    assert_eq!(takes[0]["seed"], "4");
+    window.click(&format!("{}:nth-of-type(2), li:nth-of-type(2) > {}", id("take"), id("take")));
+    window.wait("the second take is chosen", |window| {
+        (project(window)["generations"][0]["chosen"] == takes[1]["id"]).then_some(())
+    });
+    let second = tiles(&window);
+    assert_ne!(first, second, "another take is another picture");
+    window.click(&id("undo"));
+    window.wait("undone", |window| (tiles(window) == first).then_some(()));
+
+    // Extended to the right by dragging the arrow.
+    window.click(&id("tool-extend"));
+    let (x, y, ..) = window.middle(&id("extend-right"));
+    let zoom = on_page(&window, 1.0, 0.0).0 - on_page(&window, 0.0, 0.0).0;
+    window.drag(&[(x, y), (x + 40.0 * zoom, y), (x + 96.0 * zoom, y)]);
+    window.click(&id("extend-paint"));
+    window.wait("the extension is there", |window| (project(window)["generations"].as_array()?.len() == 2).then_some(()));
+    done(&window);
+    let frame = project(&window)["frames"][0]["rect"].clone();
+    let width = frame["width"].as_u64().unwrap();
+    assert!((320..=400).contains(&width), "about 96 pixels more than 256: {frame}");
+    assert_eq!((&frame["x"], &frame["height"]), (&json!(0), &json!(256)));
+    let extended = tiles(&window);
+
+    // A brushed region, varied; one step undone and done again.
+    window.click(&id("tool-brush"));
+    let stroke: Vec<_> = (0..5).map(|step| on_page(&window, 90.0 + 12.0 * f64::from(step), 190.0)).collect();
+    window.drag(&stroke);
+    window.fill(&id("region-prompt"), "a small boat");
+    window.click(&id("region-vary"));
+    window.wait("the variation is there", |window| (project(window)["generations"].as_array()?.len() == 3).then_some(()));
+    done(&window);
+    let varied = tiles(&window);
+    assert_ne!(varied, extended);
+    window.click(&id("undo"));
+    window.wait("undone", |window| (tiles(window) == extended).then_some(()));
+    window.click(&id("redo"));
+    window.wait("done again", |window| (tiles(window) == varied).then_some(()));
+
+    // A picture dropped from a file manager becomes a layer where it was dropped, and its prompt is offered.
+    let foreign = place.aside("barn.png");
+    fs::write(&foreign, with_parameters(64, 64, FOREIGN)).unwrap();
+    let to = on_page(&window, 200.0, 60.0);
+    window.drop_files(&[foreign], to.0, to.1);
+    window.wait("the layer is there", |window| (project(window)["layers"].as_array()?.len() == 2).then_some(()));
+    let dropped = project(&window)["layers"][1]["bounds"].clone();
+    let near = |side: &str, about: f64| (dropped[side].as_f64().unwrap() + 32.0 - about).abs() < 12.0;
+    assert!(near("x", 200.0) && near("y", 60.0), "{dropped}");
+    window.click(&id("toast-action"));
+    window.wait("its prompt is there", |window| {
+        let prompt = window.script("return document.querySelector('[data-testid=prompt]').value", vec![]);
+        (prompt == "a red barn in a field").then_some(())
+    });
+
+    // A shot that trucks and zooms; what it lacks is painted; a film.
+    window.click(&id("mode-director"));
+    window.click(&id("add-shot"));
+    window.wait_for(&id("dial-truck"));
+    window.wait("a shot", |window| (project(window)["shots"].as_array()?.len() == 1).then_some(()));
+    for (dial, keys) in [("truck", 20), ("zoom", 10)] {
+        window.script("document.querySelector(arguments[0]).focus()", vec![json!(id(&format!("dial-{dial}")))]);
+        window.keys(&[], &char::from(Key::Up).to_string().repeat(keys));
+    }
+    window.wait("two moves", |window| (project(window)["shots"][0]["moves"].as_array()?.len() == 2).then_some(()));
+    let shot = project(&window)["shots"][0].clone();
+    let name = shot["id"].as_str().unwrap().to_owned();
+    // Shorter and smaller than a person would want it, as the encoder takes most of the test's time.
+    let mut short = shot.clone();
+    short["frames"] = json!(12);
+    short["width"] = json!(192);
+    short["height"] = json!(128);
+    for index in 0..2 {
+        short["moves"][index]["to"] = json!(11);
+    }
+    ask(&window, "set_shot", json!({ "shot": short }));
+    let lack = |window: &Window| ask(window, "coverage", json!({ "shot": name }))["missing"].as_f64().unwrap();
+    let before = lack(&window);
+    if before > 0.0 {
+        window.click(&id("cover"));
+        window.wait("it is painted", |window| (lack(window) == 0.0).then_some(()));
+        done(&window);
+    }
+    assert!(before > 0.0, "a truck to the right lacks picture: {short}");
+    let film = place.path("coast.mp4");
+    window.click(&id("film"));
+    choose_file(&window, &film);
+    window.click(&id("film-write"));
+    window.wait("the film is there", |_| film.is_file().then_some(()));
+    done(&window);
+    let kept = tiles(&window);
+    let frames = export_film(&window, &name, &place.path("frames"), "png-sequence");
+    assert_eq!(frames.len(), 12);
+    for (file, png) in &frames {
+        let picture = outframe_tests::decode(png);
+        assert_eq!(picture.dimensions(), (192, 128), "{file}");
+        assert!(picture.pixels().all(|pixel| pixel.0[3] == 255), "{file}: nothing unpainted");
+    }
+
+    // Closed and opened again from the start page: the same pixels, the same film.
+    window.close();
+    let window = start(&place, &home, &[]);
+    window.click(&id("recent"));
+    window.wait_for(&id("stage"));
+    assert_eq!(tiles(&window), kept);
+    assert_eq!(export_film(&window, &name, &place.path("again"), "png-sequence"), frames);
+    let again = place.path("again.mp4");
+    assert_eq!(export_film(&window, &name, &again, "mp4-av1")[""], fs::read(&film).unwrap());
+    window.close();
+}
+
+/// A PNG with the text that A1111 writes.
+fn with_parameters(width: u32, height: u32, parameters: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, width, height);
+    encoder.set_color(png::ColorType::Rgba);
+    encoder.add_text_chunk("parameters".into(), parameters.into()).unwrap();
+    encoder.write_header().unwrap().write_image_data(gradient(width, height).as_raw()).unwrap();
+    bytes
+}
+
+#[test]
+fn a_killed_worker_costs_nothing_and_a_killed_window_loses_nothing() {
+    let place = Place::new();
+    let home = place.aside("home");
+    fs::create_dir_all(&home).unwrap();
+    place.quick_project("lake.outframe");
+    let window = start(&place, &home, &["lake.outframe"]);
+    window.wait_for(&id("stage"));
+    let before = tiles(&window);
+
+    // The worker dies in the midst of a job: it is started again, and the person reads so.
+    let long = json!({ "input": { "left": 0, "right": 64, "up": 0, "down": 0, "prompt": null, "takes": 1,
+        "settings": { "model": null, "negative": "", "steps": 200, "guidance": null, "sampler": null, "seed": "3" } } });
+    ask(&window, "extend", long.clone());
+    let running = |window: &Window, least: f64| {
+        window.wait("the job paints", |window| {
+            let job = ask(window, "jobs", json!({})).as_array()?.last()?.clone();
+            (job["state"] == "running" && job["progress"].as_f64()? > least).then_some(())
+        });
+    };
+    running(&window, 0.02);
+    linux::kill(linux::worker_of(window.pid()));
+    let job = done(&window);
+    let warned = job["warnings"].to_string();
+    assert!(warned.contains("restarted") || warned.contains("again"), "the person reads what happened: {job}");
+    let extended = tiles(&window);
+    assert_ne!(extended, before);
+
+    // The window's program dies in the midst of the next one.
+    ask(&window, "extend", long);
+    running(&window, 0.05);
+    window.kill();
+    let window = start(&place, &home, &["lake.outframe"]);
+    window.wait_for(&id("stage"));
+    assert_eq!(tiles(&window), extended, "what was shown as done is there");
+    window.close();
+    place.run(&["doctor", "lake.outframe"]).ok();
 }

@@ -59,6 +59,12 @@ fn written(id: u32) -> Option<u64> {
     io.lines().find_map(|line| line.strip_prefix("wchar: "))?.trim().parse().ok()
 }
 
+/// The engine worker that a program has started.
+pub fn worker_of(program: u32) -> u32 {
+    let named = |id: &u32| fs::read_to_string(format!("/proc/{id}/comm")).is_ok_and(|name| name.starts_with("outframe-engin"));
+    wait_for("the worker runs", || children(program).into_iter().find(named))
+}
+
 /// Waits until the program does something of its own at Ctrl-C and has started its worker.
 pub fn starting_worker(of: &mut Running) -> u32 {
     let interrupt = 1_u64 << (Signal::INT.as_raw() - 1);

@@ -6,9 +6,7 @@ use outframe_document::{BlendMode, Color};
 use crate::{
     DeepPicture, Error, Filter, FlatView, Picture, Scene, ShotView, Unpainted,
     flat::{Axis, Tap, level_of, octave, taps},
-    gpu::{
-        AccumulateParams, CODES, DEEP, Draw, FadeParams, FinishParams, LIGHT, MixParams, Mixers, SUM, Scissor, Target,
-    },
+    gpu::{AccumulateParams, CODES, DEEP, Draw, FadeParams, FinishParams, LIGHT, MixParams, Mixers, Scissor, Target},
     scene::{Group, Holds, Item, Plane},
     tiles::{Job, Region, Sheet},
 };
@@ -29,6 +27,8 @@ const FARTHEST: f64 = (1_u64 << 42) as f64;
 /// As in `source_camera.wgsl`.
 const HORIZON: f64 = 1e-4;
 const MOST_ANISOTROPY: f64 = 8.0;
+/// A block's footprints are measured at so many steps across and down.
+const GRID: u32 = 8;
 
 type Matrix = [[f64; 3]; 3];
 
@@ -248,7 +248,7 @@ impl Job<'_> {
                 return Ok(target);
             }
             let gpu = &mut self.renderer.gpu;
-            let next = gpu.target(block.width, block.height, SUM);
+            let next = gpu.target(block.width, block.height, gpu.sum);
             let params = AccumulateParams {
                 weight: (weight / total) as f32,
                 keep: f32::from(u8::from(sum.is_some())),
@@ -678,7 +678,6 @@ impl Seen<'_> {
             return None;
         }
         let mut sizes = Vec::new();
-        const GRID: u32 = 8;
         for (i, j) in (0..=GRID).flat_map(|j| (0..=GRID).map(move |i| (i, j))) {
             let ray =
                 self.ray(left + width * f64::from(i) / f64::from(GRID), top + height * f64::from(j) / f64::from(GRID));
@@ -708,8 +707,15 @@ impl Seen<'_> {
     }
 
     fn params(&self, sheet: &Sheet, level: u32, levels: u32, params: MixParams) -> MixParams {
+        let [width, height] = sheet.kept.whole;
+        let params = MixParams { sheet: [width as f32, height as f32], ..params };
+        self.rows([sheet.origin.0, sheet.origin.1], level, levels, params)
+    }
+
+    /// What leads to the texels of a sheet with this top left corner.
+    fn rows(&self, origin: [i64; 2], level: u32, levels: u32, params: MixParams) -> MixParams {
         let texel = f64::from(level).exp2();
-        let (left, top) = (sheet.origin.0 as f64, sheet.origin.1 as f64);
+        let [left, top] = origin.map(|side| side as f64);
         let middle = (f64::from(self.block.width) / 2.0, f64::from(self.block.height) / 2.0);
         let at = (f64::from(self.block.x) + middle.0, f64::from(self.block.y) + middle.1);
         let [row_x, row_y, row_w] = self.inverse;
@@ -731,7 +737,6 @@ impl Seen<'_> {
                 within(bounds.right(), left),
                 within(bounds.bottom(), top),
             ],
-            sheet: [sheet.kept.whole[0] as f32, sheet.kept.whole[1] as f32],
             middle: [middle.0 as f32, middle.1 as f32],
             coarsest: (levels - 1) as f32,
             ..params
@@ -769,4 +774,57 @@ pub(crate) fn blank(width: u32, height: u32) -> Picture {
 /// The same with 16 bits a channel.
 pub(crate) fn blank_deep(width: u32, height: u32) -> DeepPicture {
     DeepPicture { width, height, rgba: vec![0; width as usize * height as usize * 4] }
+}
+
+#[cfg(test)]
+mod tests {
+    use outframe_camera::Pose;
+    use outframe_document::Rect;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::scene::Placed;
+
+    proptest! {
+        /// What the shader gets in single precision leads the corners of a layer, seen anywhere on the canvas, to where the
+        /// camera's homography leads them.
+        #[test]
+        fn corners_in_single_precision(
+            far_x in -1e6..1e6_f64, far_y in -1e6..1e6_f64, x in -0.4..0.4_f64, y in -0.4..0.4_f64, z in -0.5..0.5_f64,
+            yaw in -25.0..25.0_f64, pitch in -20.0..20.0_f64, roll in -180.0..180.0_f64, depth in 0.6..5.0_f64,
+        ) {
+            let view = CameraRect::new(far_x, far_y, 1920.0, 1080.0);
+            let pose = Pose { x, y, z, yaw, pitch, roll, focal: 1.0 };
+            let homography = Camera::new(view, 1920.0, 1080.0, 35.0, pose).homography(depth).unwrap();
+            let bounds = Rect::new(far_x as i64 + 300, far_y as i64 + 200, 1200, 600);
+            let image = outframe_document::BlobId::of(b"");
+            let placed = vec![Placed { rect: bounds, image, mask: None }];
+            let plane = Plane {
+                holds: Holds::Colors, opacity: 1.0, blend: BlendMode::Normal, depth, placed, mask: None, bounds,
+            };
+            let block = Block { x: 0, y: 0, width: 1920, height: 1080 };
+            let inverse = homography.inverse();
+            let seen = Seen { plane: &plane, homography: &homography, inverse, scale: (1.0, 1.0), block };
+            let Some(extent) = seen.extent([0, 0, 1920, 1080]) else { return Ok(()) };
+            let (level, coarsest) = extent.levels;
+            let (region, levels) = extent.region(&plane, level, coarsest);
+            let params = seen.rows([region[0], region[1]], level, levels, MixParams::default());
+            let corners = [(0, 1), (2, 1), (2, 3), (0, 3)];
+            let rect = CameraRect::new(bounds.x as f64, bounds.y as f64, 1200.0, 600.0);
+            let Some(projected) = homography.corners(&rect) else { return Ok(()) };
+            for (point, (i, j)) in projected.into_iter().zip(corners) {
+                if !(-200.0..2200.0).contains(&point.x) || !(-200.0..1300.0).contains(&point.y) {
+                    continue;
+                }
+                let pixel = [point.x as f32 - params.middle[0], point.y as f32 - params.middle[1], 1.0];
+                let [u, v, w] = params.rows.map(|row| row[0] * pixel[0] + row[1] * pixel[1] + row[2]);
+                let off = [u / w - params.bounds[i], v / w - params.bounds[j]];
+                // From texels to output pixels, by the size of a pixel there.
+                let texel = f64::from(level).exp2();
+                let size = seen.footprint(seen.ray(point.x, point.y)) / texel;
+                let off = f64::from(off[0].hypot(off[1])) / size;
+                prop_assert!(off < 0.01, "{off} pixels");
+            }
+        }
+    }
 }

@@ -16,8 +16,8 @@ use crate::{AdapterChoice, AdapterDescription, Error};
 
 /// Premultiplied linear light.
 pub(crate) const LIGHT: wgpu::TextureFormat = wgpu::TextureFormat::Rgba16Float;
-/// The sum of several moments.
-pub(crate) const SUM: wgpu::TextureFormat = wgpu::TextureFormat::Rgba32Float;
+/// Tables of weights, and the sum of several moments where the device can draw to it.
+const SINGLE: wgpu::TextureFormat = wgpu::TextureFormat::Rgba32Float;
 /// Codes with 8 and 16 bits.
 pub(crate) const CODES: wgpu::TextureFormat = wgpu::TextureFormat::Rgba8Unorm;
 pub(crate) const DEEP: wgpu::TextureFormat = wgpu::TextureFormat::Rgba16Uint;
@@ -26,7 +26,7 @@ pub(crate) const DEEP: wgpu::TextureFormat = wgpu::TextureFormat::Rgba16Uint;
 const UNIFORM_STEP: usize = 256;
 const UNIFORM_CHUNK: usize = 64 * UNIFORM_STEP;
 /// Longer than any pass takes, shorter than a person waits for a hung driver.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 /// Free targets that are kept for the next view.
 const SPARE_TARGETS: usize = 6;
 
@@ -161,6 +161,11 @@ impl Target {
     }
 }
 
+const TARGET_USAGE: wgpu::TextureUsages = wgpu::TextureUsages::TEXTURE_BINDING
+    .union(wgpu::TextureUsages::RENDER_ATTACHMENT)
+    .union(wgpu::TextureUsages::COPY_SRC)
+    .union(wgpu::TextureUsages::COPY_DST);
+
 /// Left, top, width, height in pixels of the target.
 pub(crate) type Scissor = [u32; 4];
 
@@ -185,32 +190,41 @@ pub(crate) struct Gpu {
     pub(crate) queue: wgpu::Queue,
     pub(crate) pipelines: Pipelines,
     pub(crate) max_side: u32,
+    /// What the sum of several moments is kept in.
+    pub(crate) sum: wgpu::TextureFormat,
     layout: wgpu::BindGroupLayout,
     sampler: wgpu::Sampler,
     nothing: wgpu::TextureView,
     encoder: Option<wgpu::CommandEncoder>,
     uniforms: Option<UniformChunk>,
     spare: Vec<Target>,
+    readback: Option<wgpu::Buffer>,
     lost: Arc<AtomicBool>,
     trouble: Arc<Mutex<Option<String>>>,
 }
 
-/// Adapters by preference; those that cannot be used are left out.
-async fn adapters() -> Vec<wgpu::Adapter> {
-    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
-    let mut found = instance.enumerate_adapters(wgpu::Backends::all()).await;
-    found.retain(|adapter| adapter.get_info().backend != wgpu::Backend::Noop);
+/// The interfaces that are tried: OpenGL only where nothing else fits, as it is slow to start and least exact.
+const BACKENDS: [wgpu::Backends; 2] =
+    [wgpu::Backends::VULKAN.union(wgpu::Backends::METAL).union(wgpu::Backends::DX12), wgpu::Backends::GL];
+
+/// Adapters by preference.
+async fn adapters(backends: wgpu::Backends) -> Vec<wgpu::Adapter> {
+    // `WGPU_BACKEND` narrows the choice down further, as in every program that draws by wgpu.
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle_from_env();
+    descriptor.backends &= backends;
+    if descriptor.backends.is_empty() {
+        return Vec::new();
+    }
+    let mut found = wgpu::Instance::new(descriptor).enumerate_adapters(backends).await;
     found.sort_by_key(|adapter| {
         let info = adapter.get_info();
-        let kind = match info.device_type {
+        match info.device_type {
             _ if is_software(&info) => 4,
             wgpu::DeviceType::DiscreteGpu => 0,
             wgpu::DeviceType::IntegratedGpu => 1,
             wgpu::DeviceType::VirtualGpu => 2,
             wgpu::DeviceType::Other | wgpu::DeviceType::Cpu => 3,
-        };
-        // OpenGL is for where nothing else is.
-        (kind, info.backend == wgpu::Backend::Gl)
+        }
     });
     found
 }
@@ -224,40 +238,43 @@ fn is_software(info: &wgpu::AdapterInfo) -> bool {
 impl Gpu {
     /// The device of the first adapter that fits the choice and works.
     pub(crate) async fn new(choice: &AdapterChoice) -> Result<(Self, AdapterDescription), Error> {
-        let mut found = adapters().await;
-        let names: Vec<_> = found.iter().map(|adapter| adapter.get_info().name).collect();
+        let (mut names, mut tried) = (Vec::new(), Vec::new());
+        for backends in BACKENDS {
+            for adapter in adapters(backends).await {
+                let info = adapter.get_info();
+                names.push(info.name.clone());
+                let fits = match choice {
+                    AdapterChoice::Auto => true,
+                    AdapterChoice::Software => is_software(&info),
+                    AdapterChoice::Named(wanted) => info.name.to_lowercase().contains(&wanted.to_lowercase()),
+                };
+                if !fits {
+                    continue;
+                }
+                match Self::on(&adapter).await {
+                    Ok(gpu) => {
+                        let driver = [info.driver.as_str(), info.driver_info.as_str()];
+                        let description = AdapterDescription {
+                            name: info.name.clone(),
+                            backend: info.backend.to_string(),
+                            driver: driver.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" "),
+                            software: is_software(&info),
+                        };
+                        return Ok((gpu, description));
+                    }
+                    Err(why) => tried.push(format!("{}: {why}", info.name)),
+                }
+            }
+        }
         match choice {
-            AdapterChoice::Auto => {}
-            AdapterChoice::Software => found.retain(|adapter| is_software(&adapter.get_info())),
-            AdapterChoice::Named(wanted) => {
-                let lower = wanted.to_lowercase();
-                found.retain(|adapter| adapter.get_info().name.to_lowercase().contains(&lower));
-                if found.is_empty() {
-                    return Err(Error::UnknownAdapter { wanted: wanted.clone(), found: names });
-                }
+            AdapterChoice::Named(wanted) if tried.is_empty() => {
+                Err(Error::UnknownAdapter { wanted: wanted.clone(), found: names })
             }
-        }
-        let mut tried = Vec::new();
-        for adapter in found {
-            let info = adapter.get_info();
-            match Self::on(&adapter).await {
-                Ok(gpu) => {
-                    let driver = [info.driver.as_str(), info.driver_info.as_str()];
-                    let description = AdapterDescription {
-                        name: info.name.clone(),
-                        backend: info.backend.to_string(),
-                        driver: driver.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" "),
-                        software: is_software(&info),
-                    };
-                    return Ok((gpu, description));
-                }
-                Err(why) => tried.push(format!("{}: {why}", info.name)),
+            _ if tried.is_empty() && !names.is_empty() => {
+                Err(Error::NoAdapter { tried: format!("none in software among {}", names.join(", ")) })
             }
+            _ => Err(Error::NoAdapter { tried: tried.join("; ") }),
         }
-        if tried.is_empty() && !names.is_empty() {
-            tried.push(format!("not in software: {}", names.join(", ")));
-        }
-        Err(Error::NoAdapter { tried: tried.join("; ") })
     }
 
     async fn on(adapter: &wgpu::Adapter) -> Result<Self, String> {
@@ -280,7 +297,10 @@ impl Gpu {
             why.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error.to_string());
         }));
         let layout = bind_group_layout(&device);
-        let pipelines = pipelines(&device, &layout);
+        let usages = adapter.get_texture_format_features(SINGLE).allowed_usages;
+        // OpenGL ES without EXT_color_buffer_float: half floats, rounded once a moment.
+        let sum = if usages.contains(wgpu::TextureUsages::RENDER_ATTACHMENT) { SINGLE } else { LIGHT };
+        let pipelines = pipelines(&device, &layout, sum);
         let sampler = device.create_sampler(&wgpu::SamplerDescriptor {
             mag_filter: wgpu::FilterMode::Linear,
             min_filter: wgpu::FilterMode::Linear,
@@ -293,12 +313,14 @@ impl Gpu {
             queue,
             pipelines,
             max_side,
+            sum,
             layout,
             sampler,
             nothing,
             encoder: None,
             uniforms: None,
             spare: Vec::new(),
+            readback: None,
             lost,
             trouble,
         };
@@ -355,9 +377,7 @@ impl Gpu {
         if let Some(index) = self.spare.iter().position(|target| target.fits(width, height, format)) {
             return self.spare.swap_remove(index);
         }
-        use wgpu::TextureUsages as U;
-        let usage = U::TEXTURE_BINDING | U::RENDER_ATTACHMENT | U::COPY_SRC | U::COPY_DST;
-        let (texture, view) = texture(&self.device, width, height, 1, format, usage);
+        let (texture, view) = texture(&self.device, width, height, 1, format, TARGET_USAGE);
         Target { texture, view }
     }
 
@@ -476,12 +496,16 @@ impl Gpu {
         let (width, height) = (target.texture.width(), target.texture.height());
         let pixel = target.texture.format().block_copy_size(None).unwrap_or(4);
         let step = (width * pixel).next_multiple_of(wgpu::COPY_BYTES_PER_ROW_ALIGNMENT);
-        let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("readback"),
-            size: u64::from(step) * u64::from(height),
-            usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
-            mapped_at_creation: false,
-        });
+        let size = u64::from(step) * u64::from(height);
+        let buffer = match self.readback.take() {
+            Some(buffer) if buffer.size() == size => buffer,
+            _ => self.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("readback"),
+                size,
+                usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
+                mapped_at_creation: false,
+            }),
+        };
         self.encoder().copy_texture_to_buffer(
             target.texture.as_image_copy(),
             wgpu::TexelCopyBufferInfo {
@@ -506,12 +530,15 @@ impl Gpu {
         for (y, line) in bytes.chunks_exact(step as usize).enumerate() {
             row(y as u32, &line[..(width * pixel) as usize]);
         }
+        drop(bytes);
+        buffer.unmap();
+        self.readback = Some(buffer);
         Ok(())
     }
 
     /// A small buffer of weights as a texture of four numbers a texel.
     pub(crate) fn table(&self, width: u32, rows: &[f32]) -> wgpu::TextureView {
-        let descriptor = texture_descriptor(width, 4, 1, SUM, wgpu::TextureUsages::TEXTURE_BINDING);
+        let descriptor = texture_descriptor(width, 4, 1, SINGLE, wgpu::TextureUsages::TEXTURE_BINDING);
         let order = wgpu::util::TextureDataOrder::LayerMajor;
         let texture = self.device.create_texture_with_data(&self.queue, &descriptor, order, bytemuck::cast_slice(rows));
         texture.create_view(&wgpu::TextureViewDescriptor::default())
@@ -576,7 +603,7 @@ fn bind_group_layout(device: &wgpu::Device) -> wgpu::BindGroupLayout {
     })
 }
 
-fn pipelines(device: &wgpu::Device, layout: &wgpu::BindGroupLayout) -> Pipelines {
+fn pipelines(device: &wgpu::Device, layout: &wgpu::BindGroupLayout, sum: wgpu::TextureFormat) -> Pipelines {
     let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
         label: None,
         bind_group_layouts: &[Some(layout)],
@@ -631,9 +658,67 @@ fn pipelines(device: &wgpu::Device, layout: &wgpu::BindGroupLayout) -> Pipelines
         flat: mixers(&flat),
         camera: mixers(&camera),
         group: mixers(&group),
-        accumulate: pipeline(&accumulate, "fs_accumulate", SUM, None),
+        accumulate: pipeline(&accumulate, "fs_accumulate", sum, None),
         fade: pipeline(&fade, "fs_fade", LIGHT, None),
         finish_codes: pipeline(&finish, "fs_codes", CODES, None),
         finish_deep: pipeline(&finish, "fs_deep", DEEP, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use naga::valid::{Capabilities, ValidationFlags, Validator};
+
+    use super::*;
+
+    #[test]
+    fn shaders_are_valid_and_ask_for_nothing_special() {
+        for (name, source) in shaders() {
+            let module = naga::front::wgsl::parse_str(&source)
+                .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(&source)));
+            Validator::new(ValidationFlags::all(), Capabilities::empty())
+                .validate(&module)
+                .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(&source)));
+        }
+    }
+
+    #[test]
+    fn each_shader_says_what_it_does() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shaders");
+        let sources: Vec<_> = shaders().into_iter().map(|(_, source)| source).collect();
+        for file in std::fs::read_dir(folder).unwrap() {
+            let path = file.unwrap().path();
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert!(sources.iter().any(|source| source.contains(&text)), "{} is not used", path.display());
+            let head: String = text.lines().take_while(|line| line.starts_with("//")).collect();
+            for word in ["Inputs:", "Maths:", "light"] {
+                assert!(head.contains(word), "{} does not say “{word}”", path.display());
+            }
+        }
+    }
+
+    #[test]
+    fn parameters_fit_their_shaders() {
+        assert!(size_of::<MixParams>() <= UNIFORM_STEP && size_of::<MixParams>().is_multiple_of(16));
+        for (name, source) in shaders() {
+            let module = naga::front::wgsl::parse_str(&source).unwrap();
+            let mut layouter = naga::proc::Layouter::default();
+            layouter.update(module.to_ctx()).unwrap();
+            let (_, uniform) = module
+                .global_variables
+                .iter()
+                .find(|(_, variable)| variable.space == naga::AddressSpace::Uniform)
+                .unwrap();
+            let wanted = layouter[uniform.ty].size as usize;
+            let given = match name {
+                "patch" => size_of::<PatchParams>(),
+                "halve" => size_of::<HalveParams>(),
+                "accumulate" => size_of::<AccumulateParams>(),
+                "fade" => size_of::<FadeParams>(),
+                "finish" => size_of::<FinishParams>(),
+                _ => size_of::<MixParams>(),
+            };
+            assert!(given >= wanted && given - wanted < 16, "{name}: {given} bytes for {wanted}");
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::{
         Arc, Mutex, PoisonError,
         mpsc::{Receiver, Sender, channel},
     },
+    thread::JoinHandle,
 };
 
 use tokio::sync::oneshot;
@@ -43,9 +44,10 @@ pub(crate) enum What {
     LoseDevice { reply: Reply<()> },
 }
 
-/// The way to the thread. When it is dropped the thread ends by itself.
+/// The way to the thread. When it is dropped, the thread stops what it does and ends.
 pub(crate) struct Handle {
-    orders: Sender<What>,
+    orders: Option<Sender<What>>,
+    thread: Option<JoinHandle<()>>,
     pub(crate) adapter: AdapterDescription,
     statistics: Arc<Mutex<Statistics>>,
 }
@@ -62,7 +64,7 @@ impl Handle {
         let (ready, started) = oneshot::channel();
         let statistics = Arc::new(Mutex::new(Statistics::default()));
         let shared = Arc::clone(&statistics);
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("compositor".into())
             .spawn(move || match Thread::new(options, shared) {
                 Ok((thread, adapter)) => {
@@ -77,7 +79,7 @@ impl Handle {
             })
             .map_err(|error| Error::Stopped(format!("its thread could not be started ({error})")))?;
         let adapter = started.await.map_err(|_| stopped())??;
-        Ok(Self { orders, adapter, statistics })
+        Ok(Self { orders: Some(orders), thread: Some(thread), adapter, statistics })
     }
 
     pub(crate) fn statistics(&self) -> Statistics {
@@ -86,8 +88,20 @@ impl Handle {
 
     pub(crate) async fn ask<T>(&self, what: impl FnOnce(Reply<T>) -> What) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
-        self.orders.send(what(reply)).map_err(|_| stopped())?;
+        self.orders.as_ref().and_then(|orders| orders.send(what(reply)).ok()).ok_or_else(stopped)?;
         answer.await.map_err(|_| stopped())?
+    }
+}
+
+impl Drop for Handle {
+    /// Waits for the thread: drivers do not bear it that a program ends while they are being shut down. Whoever waited for
+    /// a view has gone by now, so that the one in the works stops at its next pass.
+    fn drop(&mut self) {
+        self.orders = None;
+        if let Some(thread) = self.thread.take() {
+            // A thread that has panicked has nothing left to shut down.
+            let _ = thread.join();
+        }
     }
 }
 
