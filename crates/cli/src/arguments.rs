@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use outframe_camera::{Easing, MoveKind};
 use outframe_document::Rect;
 use outframe_studio::Settings;
 
@@ -43,6 +44,21 @@ pub(crate) enum Command {
   outframe extend sea.outframe --right 128
   outframe extend sea.outframe --left 64 --right 64 --prompt \"cliffs\" --seed 3")]
     Extend(Extend),
+    /// Make a project's frame larger on all sides about its centre
+    #[command(after_help = "Examples:
+  outframe zoom-out sea.outframe --factor 1.5
+  outframe zoom-out sea.outframe --factor 2 --takes 4 --seed 7")]
+    ZoomOut(ZoomOut),
+    /// Give a project's frame other proportions; nothing is cut off
+    #[command(after_help = "Examples:
+  outframe reframe sea.outframe --aspect 16:9
+  outframe reframe sea.outframe --aspect 4:5 --prompt \"cliffs\"")]
+    Reframe(Reframe),
+    /// Make a region of a project's picture anew
+    #[command(after_help = "Examples:
+  outframe vary sea.outframe --rect 40,60,128,96 --prompt \"a small boat\" --strength 0.8
+  outframe vary sea.outframe --mask sky.png --prompt \"storm clouds\" --takes 4")]
+    Vary(Vary),
     /// Bring pictures or layered OpenRaster files into a project; makes the project if it is not there
     #[command(after_help = "Examples:
   outframe import trip.outframe photo.jpg
@@ -81,6 +97,34 @@ pub(crate) enum Command {
         file: PathBuf,
         #[command(subcommand)]
         command: LayerCommand,
+    },
+    /// Make and change shots: what a camera does over the picture
+    #[command(after_help = "Examples:
+  outframe shot sea.outframe add --truck 0.5 --zoom 1.4 --seconds 4
+  outframe shot sea.outframe set 1 --dial pan=-2.5 --easing out --motion-blur 180
+  outframe shot sea.outframe add --dolly 0..0.4 --handheld 0.6 --size 1280x720 --fps 25
+  outframe shot sea.outframe import --deforum settings.json
+  outframe shot sea.outframe list")]
+    Shot {
+        /// The project file
+        file: PathBuf,
+        #[command(subcommand)]
+        command: Box<ShotCommand>,
+    },
+    /// Paint what a shot sees and the picture lacks
+    #[command(after_help = "Examples:
+  outframe cover sea.outframe 1 --dry-run
+  outframe cover sea.outframe \"Shot 1\" --prompt \"cliffs\"")]
+    Cover(Cover),
+    /// Show the takes of a project's generations, and choose between them
+    #[command(after_help = "Examples:
+  outframe take sea.outframe list
+  outframe take sea.outframe choose 12")]
+    Take {
+        /// The project file
+        file: PathBuf,
+        #[command(subcommand)]
+        command: TakeCommand,
     },
     /// Show the history, go to any step of it, or forget parts of it
     #[command(after_help = "Examples:
@@ -192,6 +236,169 @@ pub(crate) enum LayerCommand {
         /// Its number, from the list
         layer: u64,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TakeCommand {
+    /// List them, the newest generation first
+    List,
+    /// Show a take in place of the one that is shown now
+    Choose {
+        /// Its number, from the list
+        take: u64,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ShotCommand {
+    /// List them
+    List,
+    /// Add a shot of the first frame, in its size and five seconds long unless said otherwise
+    Add {
+        #[command(flatten)]
+        options: ShotOptions,
+    },
+    /// Change a shot; a move replaces those of its kind
+    Set {
+        /// Its number or name, from the list
+        shot: String,
+        /// First take away all its moves and keyframes
+        #[arg(long)]
+        clear: bool,
+        #[command(flatten)]
+        options: ShotOptions,
+    },
+    /// Remove a shot
+    Remove {
+        /// Its number or name, from the list
+        shot: String,
+    },
+    /// Add a shot that does what another program's file says
+    Import {
+        #[command(flatten)]
+        from: ImportFrom,
+        #[command(flatten)]
+        options: ShotOptions,
+    },
+}
+
+/// What a shot is and does. Amounts are END, or START..END; positive is right, up, in and clockwise.
+#[derive(Debug, Args)]
+pub(crate) struct ShotOptions {
+    /// Its name
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Its duration
+    #[arg(long, value_name = "S", value_parser = parse_seconds)]
+    pub(crate) seconds: Option<f64>,
+    /// Pictures per second, such as 24 or 24000/1001
+    #[arg(long, value_name = "N", value_parser = parse_rate)]
+    pub(crate) fps: Option<(u32, u32)>,
+    /// The film's width and height in pixels
+    #[arg(long, value_name = "WxH", value_parser = parse_size)]
+    pub(crate) size: Option<(u32, u32)>,
+    /// Turn to the right, in degrees
+    #[arg(long, value_name = "AMOUNT", allow_hyphen_values = true, value_parser = parse_amount)]
+    pub(crate) pan: Option<Amount>,
+    /// Turn up, in degrees
+    #[arg(long, value_name = "AMOUNT", allow_hyphen_values = true, value_parser = parse_amount)]
+    pub(crate) tilt: Option<Amount>,
+    /// Turn clockwise, in degrees
+    #[arg(long, value_name = "AMOUNT", allow_hyphen_values = true, value_parser = parse_amount)]
+    pub(crate) roll: Option<Amount>,
+    /// Go right, in frame widths
+    #[arg(long, value_name = "AMOUNT", allow_hyphen_values = true, value_parser = parse_amount)]
+    pub(crate) truck: Option<Amount>,
+    /// Go up, in frame heights
+    #[arg(long, value_name = "AMOUNT", allow_hyphen_values = true, value_parser = parse_amount)]
+    pub(crate) pedestal: Option<Amount>,
+    /// Go in, in parts of the picture plane's distance
+    #[arg(long, value_name = "AMOUNT", allow_hyphen_values = true, value_parser = parse_amount)]
+    pub(crate) dolly: Option<Amount>,
+    /// Longer lens, as a factor: 2 shows everything twice as large
+    #[arg(long, value_name = "AMOUNT", value_parser = parse_amount)]
+    pub(crate) zoom: Option<Amount>,
+    /// Go around the frame's centre to the right, in degrees
+    #[arg(long, value_name = "AMOUNT", allow_hyphen_values = true, value_parser = parse_amount)]
+    pub(crate) orbit: Option<Amount>,
+    /// Go around the frame's centre upwards, in degrees
+    #[arg(long, value_name = "AMOUNT", allow_hyphen_values = true, value_parser = parse_amount)]
+    pub(crate) elevation: Option<Amount>,
+    /// Go up and keep looking at the subject, in frame heights
+    #[arg(long, value_name = "AMOUNT", allow_hyphen_values = true, value_parser = parse_amount)]
+    pub(crate) crane: Option<Amount>,
+    /// Go in while the subject keeps its size, in parts of the distance
+    #[arg(long, value_name = "AMOUNT", allow_hyphen_values = true, value_parser = parse_amount)]
+    pub(crate) dolly_zoom: Option<Amount>,
+    /// Shake as a hand does, in percent of the frame
+    #[arg(long, value_name = "PERCENT")]
+    pub(crate) handheld: Option<f64>,
+    /// Which shaking; the same seed shakes the same
+    #[arg(long, value_name = "S", requires = "handheld")]
+    pub(crate) shake_seed: Option<u64>,
+    /// Go from the frame to this rectangle of the canvas
+    #[arg(long, value_name = "X,Y,W,H", value_parser = parse_rect, allow_hyphen_values = true)]
+    pub(crate) reframe: Option<Rect>,
+    /// A move by its dial, -10 to 10, such as truck=3.5; may be given several times
+    #[arg(long, value_name = "MOVE=DIAL", value_parser = parse_dial)]
+    pub(crate) dial: Vec<(MoveKind, f64)>,
+    /// How the given moves begin and end: linear, in, out, in-out, hold, easy-ease, or X1,Y1,X2,Y2 [default: in-out]
+    #[arg(long, value_name = "EASING", value_parser = parse_easing)]
+    pub(crate) easing: Option<Easing>,
+    /// Focal length at rest, in millimetres on film 36 mm wide [default: 50]
+    #[arg(long, value_name = "MM")]
+    pub(crate) lens: Option<f64>,
+    /// What is seen at rest where frame and film differ in proportions
+    #[arg(long, value_parser = ["crop", "contain", "stretch"])]
+    pub(crate) fit: Option<String>,
+    /// Shutter angle in degrees and moments averaged; 0 switches the blur off
+    #[arg(long, value_name = "ANGLE[,SAMPLES]", value_parser = parse_blur)]
+    pub(crate) motion_blur: Option<(f64, u32)>,
+}
+
+/// How far a move goes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Amount {
+    /// At rest when absent.
+    pub(crate) start: Option<f64>,
+    pub(crate) end: f64,
+}
+
+/// The file to read a shot from.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub(crate) struct ImportFrom {
+    /// A settings file of Deforum
+    #[arg(long, value_name = "FILE.json", conflicts_with_all = ["runway", "kling"])]
+    pub(crate) deforum: Option<PathBuf>,
+    /// Dials as Runway shows them: horizontal, vertical, pan, tilt, roll, zoom
+    #[arg(long, value_name = "FILE.json", conflicts_with = "kling")]
+    pub(crate) runway: Option<PathBuf>,
+    /// A `camera_control` of Kling's
+    #[arg(long, value_name = "FILE.json")]
+    pub(crate) kling: Option<PathBuf>,
+    /// Read Kling's pan as up and down, as some of its descriptions have it
+    #[arg(long, requires = "kling")]
+    pub(crate) kling_pan_vertical: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Cover {
+    /// The project file
+    pub(crate) file: PathBuf,
+    /// The shot's number or name
+    pub(crate) shot: String,
+    /// Only say what is missing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// What the painted area shows [default: the picture's own prompt]
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) prompt: Option<String>,
+    /// Denoising strength, 0 to 1 [default: the model's]
+    #[arg(long, value_name = "D")]
+    pub(crate) strength: Option<f64>,
+    #[command(flatten)]
+    pub(crate) sampling: Sampling,
 }
 
 #[derive(Debug, Subcommand)]
@@ -310,14 +517,60 @@ pub(crate) struct Extend {
     /// Pixels to add at the bottom
     #[arg(long, value_name = "PX", default_value_t = 0, hide_default_value = true)]
     pub(crate) down: u32,
-    /// What the new area shows [default: the picture's own prompt]
+    #[command(flatten)]
+    pub(crate) brush: Brush,
+}
+
+/// How to paint on the canvas.
+#[derive(Debug, Args)]
+pub(crate) struct Brush {
+    /// What the painted area shows [default: the picture's own prompt]
     #[arg(long, value_name = "TEXT")]
     pub(crate) prompt: Option<String>,
-    /// Denoising strength, 0 to 1 [default: the model's]
+    /// Denoising strength, 0 to 1 [default: the model's; 0.6 to vary]
     #[arg(long, value_name = "D")]
     pub(crate) strength: Option<f64>,
+    /// Number of takes, 1 to 8; take i has the seed S + i, and the first is shown
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) takes: u32,
     #[command(flatten)]
     pub(crate) sampling: Sampling,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ZoomOut {
+    /// The project file
+    pub(crate) file: PathBuf,
+    /// By how much the frame's sides grow: above 1, at most 4
+    #[arg(long, value_name = "F", default_value_t = 1.5)]
+    pub(crate) factor: f64,
+    #[command(flatten)]
+    pub(crate) brush: Brush,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Reframe {
+    /// The project file
+    pub(crate) file: PathBuf,
+    /// The frame's proportions afterwards
+    #[arg(long, value_name = "W:H", value_parser = parse_aspect)]
+    pub(crate) aspect: (u32, u32),
+    #[command(flatten)]
+    pub(crate) brush: Brush,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Vary {
+    /// The project file
+    pub(crate) file: PathBuf,
+    /// A rectangle of the canvas [default: the whole frame]
+    #[arg(long, value_name = "X,Y,W,H", value_parser = parse_rect, allow_hyphen_values = true, conflicts_with = "mask")]
+    pub(crate) rect: Option<Rect>,
+    /// A picture that is white where to vary; its corner lies at the frame's
+    #[arg(long, value_name = "FILE")]
+    pub(crate) mask: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) brush: Brush,
 }
 
 #[derive(Debug, Args)]
@@ -360,6 +613,64 @@ fn parse_size(text: &str) -> Result<(u32, u32), String> {
     let (width, height) = text.split_once(['x', 'X', '×']).ok_or("write it as WIDTHxHEIGHT, for instance 384x256")?;
     let side = |text: &str| text.trim().parse().map_err(|_| format!("“{text}” is no number of pixels"));
     Ok((side(width)?, side(height)?))
+}
+
+fn parse_aspect(text: &str) -> Result<(u32, u32), String> {
+    let sides = text.split_once(':').and_then(|(a, b)| Some((a.trim().parse().ok()?, b.trim().parse().ok()?)));
+    sides.filter(|(a, b)| *a > 0 && *b > 0).ok_or_else(|| "write it as WIDTH:HEIGHT, for instance 16:9".into())
+}
+
+fn parse_seconds(text: &str) -> Result<f64, String> {
+    let seconds: f64 = text.parse().map_err(|_| format!("“{text}” is no number of seconds"))?;
+    if seconds > 0.0 && seconds <= 36_000.0 { Ok(seconds) } else { Err("choose more than 0, at most 36000".into()) }
+}
+
+fn parse_rate(text: &str) -> Result<(u32, u32), String> {
+    let (over, under) = text.split_once('/').unwrap_or((text, "1"));
+    let number = |text: &str| text.trim().parse().ok().filter(|number| (1..=1_000_000).contains(number));
+    number(over).zip(number(under)).ok_or_else(|| "write 24, or a fraction such as 24000/1001".into())
+}
+
+fn parse_amount(text: &str) -> Result<Amount, String> {
+    let number = |text: &str| -> Result<f64, String> {
+        let found = text.trim().parse().ok().filter(|number: &f64| number.is_finite());
+        found.ok_or_else(|| format!("“{text}” is no number; write 0.5, or from 0 to 0.5 as 0..0.5"))
+    };
+    match text.split_once("..") {
+        Some((start, end)) => Ok(Amount { start: Some(number(start)?), end: number(end)? }),
+        None => Ok(Amount { start: None, end: number(text)? }),
+    }
+}
+
+fn parse_dial(text: &str) -> Result<(MoveKind, f64), String> {
+    let (name, dial) = text.split_once('=').ok_or("write it as MOVE=DIAL, for instance truck=3.5")?;
+    // The names are those of the project file.
+    let kind =
+        serde_json::from_value(name.into()).ok().filter(|kind| !matches!(kind, MoveKind::Static | MoveKind::Reframe));
+    let kind = kind.ok_or_else(|| format!("there is no move “{name}” with a dial"))?;
+    let dial = dial.parse().ok().filter(|dial| (-10.0..=10.0).contains(dial)).ok_or("a dial goes from -10 to 10")?;
+    Ok((kind, dial))
+}
+
+fn parse_easing(text: &str) -> Result<Easing, String> {
+    if text == "easy-ease" {
+        return Ok(Easing::EASY_EASE);
+    }
+    if let Ok(named) = serde_json::from_value(text.into()) {
+        return Ok(named);
+    }
+    let handles: Result<Vec<f64>, _> = text.split(',').map(|part| part.trim().parse()).collect();
+    let handles = handles.ok().and_then(|handles| handles.try_into().ok());
+    handles.map(Easing::CubicBezier).ok_or_else(|| {
+        "known are linear, in, out, in-out, hold, easy-ease, and the handles X1,Y1,X2,Y2 of a cubic curve".into()
+    })
+}
+
+fn parse_blur(text: &str) -> Result<(f64, u32), String> {
+    let (angle, samples) = text.split_once(',').unwrap_or((text, "8"));
+    let angle = angle.trim().parse().ok().filter(|angle| (0.0..=360.0).contains(angle));
+    let samples = samples.trim().parse().ok().filter(|samples| (1..=256).contains(samples));
+    angle.zip(samples).ok_or_else(|| "write the angle, 0 to 360, and if you like the samples, 1 to 256: 180,8".into())
 }
 
 fn numbers<const N: usize>(text: &str) -> Result<[i64; N], String> {
@@ -413,6 +724,20 @@ mod tests {
     fn sizes_points_and_rectangles_are_read() {
         assert_eq!(parse_size("384x256"), Ok((384, 256)));
         assert!(parse_size("384").is_err() && parse_size("ax2").is_err() && parse_size("-1x2").is_err());
+        assert_eq!(parse_amount("-0.5"), Ok(Amount { start: None, end: -0.5 }));
+        assert_eq!(parse_amount("-1..2"), Ok(Amount { start: Some(-1.0), end: 2.0 }));
+        assert!(parse_amount("far").is_err() && parse_amount("0..inf").is_err());
+        assert_eq!(parse_dial("dolly-zoom=-2.5"), Ok((MoveKind::DollyZoom, -2.5)));
+        assert!(parse_dial("pan=11").is_err() && parse_dial("reframe=1").is_err() && parse_dial("truck").is_err());
+        assert_eq!(parse_easing("in-out"), Ok(Easing::InOut));
+        assert_eq!(parse_easing(".3, 0, .6, 1"), Ok(Easing::CubicBezier([0.3, 0.0, 0.6, 1.0])));
+        assert!(parse_easing("bouncy").is_err() && parse_easing("1,2,3").is_err());
+        assert_eq!(parse_rate("24000/1001"), Ok((24000, 1001)));
+        assert!(parse_rate("0").is_err() && parse_rate("25.5").is_err());
+        assert_eq!((parse_blur("180"), parse_blur("90,16")), (Ok((180.0, 8)), Ok((90.0, 16))));
+        assert!(parse_blur("500").is_err() && parse_seconds("0").is_err());
+        assert_eq!(parse_aspect("16:9"), Ok((16, 9)));
+        assert!(parse_aspect("16").is_err() && parse_aspect("0:9").is_err() && parse_aspect("1.5:1").is_err());
         assert_eq!(parse_point("-5, 7"), Ok((-5, 7)));
         assert_eq!(parse_rect("-1,2,3,4"), Ok(Rect::new(-1, 2, 3, 4)));
         assert!(parse_rect("1,2,0,4").is_err() && parse_rect("1,2,3").is_err());

@@ -3,18 +3,20 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use image::DynamicImage;
+use image::{DynamicImage, GrayImage, Luma};
 use outframe_document::Project;
 use outframe_studio::{
-    CancellationToken, ExportOptions, ExtendRequest, GenerateRequest, ImportOptions, Models, Studio, StudioError,
-    TakeImage, can_write, encode_png, engine::EngineOptions, import_pictures, thumbnail, write_whole,
+    CancellationToken, ExportOptions, ExtendRequest, FillPlan, GenerateRequest, ImportOptions, Models, Placed,
+    ReadyModel, ReframeRequest, Region, Shape, Studio, StudioError, TakeImage, VaryRequest, ZoomOutRequest, can_write,
+    encode_png, engine::EngineOptions, import_pictures, thumbnail, write_whole,
 };
 
 use crate::{
     arguments::{self, Arguments, Command, ModelsCommand},
     progress::Progress,
     project,
-    report::{self, Exported, Extended, Generated, GeneratedTake, Info, Model, Moved},
+    report::{self, Exported, Generated, GeneratedTake, Info, Model, Moved, Painted},
+    shot,
 };
 
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
@@ -23,12 +25,18 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
     match command {
         Command::Generate(options) => generate(&options, json, &show),
         Command::Extend(options) => extend(&options, json, &show),
+        Command::ZoomOut(options) => zoom_out(&options, json, &show),
+        Command::Reframe(options) => reframe(&options, json, &show),
+        Command::Vary(options) => vary(&options, json, &show),
         Command::Import(options) => import(&options, json),
         Command::Export(options) => export(options, json),
         Command::Info { file } => report::print(json, &Info::of(&Project::open_read_only(&file)?)?, report::info),
         Command::Undo { file } => step(&file, json, "undone", "There is nothing to undo.", Project::undo),
         Command::Redo { file } => step(&file, json, "redone", "There is nothing to redo.", Project::redo),
         Command::Layer { file, command } => project::layer(&file, command, json),
+        Command::Shot { file, command } => shot::shot(&file, &command, json),
+        Command::Cover(options) => shot::cover(&options, json, &show),
+        Command::Take { file, command } => project::take(&file, &command, json),
         Command::History { file, go_to, forget, dry_run } => project::history(&file, go_to, forget, dry_run, json),
         Command::Milestone { file, command } => project::milestone(&file, command, json),
         Command::Doctor { file, repair } => project::doctor(&file, repair.as_deref(), json),
@@ -167,26 +175,134 @@ fn writable(out: &Path) -> anyhow::Result<()> {
     })
 }
 
+/// Paints on a project's canvas in the three parts that the studio has for it. `check` finds out what is wrong with the request
+/// before a model is loaded.
+pub(crate) fn paint(
+    file: &Path,
+    sampling: &arguments::Sampling,
+    show: &Progress,
+    check: impl FnOnce(&Project) -> Result<(), StudioError>,
+    plan: impl FnOnce(&Project, &ReadyModel) -> Result<FillPlan, StudioError>,
+) -> anyhow::Result<Placed> {
+    let mut project = Project::open(file)?;
+    check(&project)?;
+    let studio = studio(&sampling.engine);
+    let model = sampling.settings().model;
+    let placed = on_runtime(async |cancel| {
+        let mut events = |event| show.show(event);
+        let work = async {
+            let model = studio.ready(model.as_deref(), &mut events).await?;
+            let plan = plan(&project, &model)?;
+            let painted = studio.paint(plan, &mut events, cancel).await?;
+            painted.place(&mut project)
+        };
+        let placed = work.await;
+        studio.engine().shutdown().await;
+        Ok(placed?)
+    })?;
+    show.finish();
+    finish(project)?;
+    Ok(placed)
+}
+
 fn extend(options: &arguments::Extend, json: bool, show: &Progress) -> anyhow::Result<()> {
     let request = ExtendRequest {
         left: options.left,
         right: options.right,
         up: options.up,
         down: options.down,
-        prompt: options.prompt.clone(),
-        settings: options.sampling.settings(),
-        strength: options.strength,
+        prompt: options.brush.prompt.clone(),
+        settings: options.brush.sampling.settings(),
+        strength: options.brush.strength,
+        takes: options.brush.takes,
     };
-    let mut project = Project::open(&options.file)?;
-    let studio = studio(&options.sampling.engine);
-    let extension = on_runtime(async |cancel| {
-        let extension = studio.extend(&mut project, &request, &mut |event| show.show(event), cancel).await;
-        studio.engine().shutdown().await;
-        Ok(extension?)
-    })?;
-    show.finish();
-    finish(project)?;
-    report::print(json, &Extended::new(&options.file, extension), report::extended)
+    let placed = paint(
+        &options.file,
+        &options.brush.sampling,
+        show,
+        |project| request.outline(project).map(|_| ()),
+        |project, model| FillPlan::extend(project, &request, model),
+    )?;
+    report::print(json, &Painted::new(&options.file, placed), report::painted)
+}
+
+fn zoom_out(options: &arguments::ZoomOut, json: bool, show: &Progress) -> anyhow::Result<()> {
+    let request = ZoomOutRequest {
+        factor: options.factor,
+        prompt: options.brush.prompt.clone(),
+        settings: options.brush.sampling.settings(),
+        strength: options.brush.strength,
+        takes: options.brush.takes,
+    };
+    let placed = paint(
+        &options.file,
+        &options.brush.sampling,
+        show,
+        |project| request.outline(project).map(|_| ()),
+        |project, model| FillPlan::zoom_out(project, &request, model),
+    )?;
+    report::print(json, &Painted::new(&options.file, placed), report::painted)
+}
+
+fn reframe(options: &arguments::Reframe, json: bool, show: &Progress) -> anyhow::Result<()> {
+    let request = ReframeRequest {
+        aspect: options.aspect,
+        prompt: options.brush.prompt.clone(),
+        settings: options.brush.sampling.settings(),
+        strength: options.brush.strength,
+        takes: options.brush.takes,
+    };
+    let placed = paint(
+        &options.file,
+        &options.brush.sampling,
+        show,
+        |project| request.outline(project).map(|_| ()),
+        |project, model| FillPlan::reframe(project, &request, model),
+    )?;
+    report::print(json, &Painted::new(&options.file, placed), report::painted)
+}
+
+fn vary(options: &arguments::Vary, json: bool, show: &Progress) -> anyhow::Result<()> {
+    let mask = options.mask.as_deref().map(read_mask).transpose()?;
+    let region = |project: &Project| -> Result<Region, StudioError> {
+        if let Some(rect) = options.rect {
+            return Ok(rect.into());
+        }
+        let document = project.document();
+        let corner = document.frames.first().map(|frame| frame.rect).or_else(|| document.bounds());
+        let corner = corner.ok_or(StudioError::NoPicture)?;
+        match &mask {
+            Some(mask) => Ok(Region::of(Shape::Picture { x: corner.x, y: corner.y, mask: mask.clone() })),
+            None => Ok(corner.into()),
+        }
+    };
+    let request = |region| VaryRequest {
+        region,
+        prompt: options.brush.prompt.clone(),
+        strength: options.brush.strength,
+        settings: options.brush.sampling.settings(),
+        takes: options.brush.takes,
+    };
+    let placed = paint(
+        &options.file,
+        &options.brush.sampling,
+        show,
+        |project| request(region(project)?).check(),
+        |project, model| FillPlan::vary(project, &request(region(project)?), model),
+    )?;
+    report::print(json, &Painted::new(&options.file, placed), report::painted)
+}
+
+/// Reads the picture of a mask: white marks. Its alpha, where it has one, counts as well.
+fn read_mask(path: &Path) -> anyhow::Result<GrayImage> {
+    let bytes = std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    let image = image::load_from_memory(&bytes)
+        .with_context(|| format!("{} cannot be read as the picture of a mask", path.display()))?
+        .into_luma_alpha8();
+    Ok(GrayImage::from_fn(image.width(), image.height(), |x, y| {
+        let [value, alpha] = image.get_pixel(x, y).0;
+        Luma([(u16::from(value) * u16::from(alpha) / 255) as u8])
+    }))
 }
 
 fn import(options: &arguments::Import, json: bool) -> anyhow::Result<()> {

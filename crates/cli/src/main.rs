@@ -5,6 +5,7 @@ mod commands;
 mod progress;
 mod project;
 mod report;
+mod shot;
 
 use std::process::ExitCode;
 

@@ -3,11 +3,13 @@
 use std::{path::Path, time::SystemTime};
 
 use anyhow::{Context as _, bail};
-use outframe_document::{Edit, Layer, LayerChange, LayerId, Project, Purge, Step, StepId};
+use outframe_document::{
+    Edit, Generation, Layer, LayerChange, LayerId, PatchContent, Project, Purge, Rect, Step, StepId, TakeId,
+};
 use serde::Serialize;
 
 use crate::{
-    arguments::{LayerCommand, MilestoneCommand},
+    arguments::{LayerCommand, MilestoneCommand, TakeCommand},
     commands::finish,
     report,
 };
@@ -120,6 +122,74 @@ fn layer_step(project: &mut Project, command: LayerCommand) -> anyhow::Result<St
             Step::new("Remove layer", vec![Edit::RemoveLayer { layer: existing(layer)? }])
         }
     })
+}
+
+#[derive(Debug, Serialize)]
+struct GenerationRow {
+    generation: u64,
+    rect: Rect,
+    prompt: String,
+    /// Whether a patch shows it.
+    shown: bool,
+    takes: Vec<TakeRow>,
+}
+
+#[derive(Debug, Serialize)]
+struct TakeRow {
+    take: u64,
+    seed: u64,
+    chosen: bool,
+}
+
+/// The newest first.
+fn generation_rows(project: &Project) -> Vec<GenerationRow> {
+    let document = project.document();
+    let shown = |id| document.patches().any(|patch| patch.content == PatchContent::Generation(id));
+    let row = |generation: &Generation| GenerationRow {
+        generation: generation.id.get(),
+        rect: generation.rect,
+        prompt: generation.provenance.request.prompt.clone(),
+        shown: shown(generation.id),
+        takes: generation
+            .takes
+            .iter()
+            .map(|take| TakeRow { take: take.id.get(), seed: take.seed, chosen: take.id == generation.chosen })
+            .collect(),
+    };
+    document.generations.values().rev().map(row).collect()
+}
+
+fn generation_table(rows: &[GenerationRow]) -> String {
+    if rows.is_empty() {
+        return "Nothing has been generated in this project.".into();
+    }
+    let mut text = String::new();
+    for GenerationRow { rect, prompt, shown, takes, .. } in rows {
+        let unused = if *shown { "" } else { " (not in the picture)" };
+        text += &format!("{}x{} at {},{}  “{prompt}”{unused}\n", rect.width, rect.height, rect.x, rect.y);
+        for TakeRow { take, seed, chosen } in takes {
+            text += &format!("{} {take:>4}  seed {seed}\n", if *chosen { "*" } else { " " });
+        }
+    }
+    text
+}
+
+pub(crate) fn take(file: &Path, command: &TakeCommand, json: bool) -> anyhow::Result<()> {
+    let TakeCommand::Choose { take } = *command else {
+        let project = Project::open_read_only(file)?;
+        return report::print(json, generation_rows(&project).as_slice(), generation_table);
+    };
+    let mut project = Project::open(file)?;
+    let take = TakeId::from_raw(take);
+    let found = project.document().generations.values().find(|generation| generation.take(take).is_some());
+    let Some(generation) = found else {
+        bail!("There is no take {take}. `outframe take FILE list` shows their numbers.");
+    };
+    let edit = Edit::ChooseTake { generation: generation.id, take };
+    project.apply(Step::new("Choose take", vec![edit]))?;
+    let rows = generation_rows(&project);
+    finish(project)?;
+    report::print(json, rows.as_slice(), generation_table)
 }
 
 #[derive(Debug, Serialize)]

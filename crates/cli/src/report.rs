@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use outframe_document::{PatchContent, Project, Rect};
-use outframe_studio::{Extension, Imported, ModelEntry, ModelInfo};
+use outframe_document::{GenerationId, PatchContent, Project, Rect};
+use outframe_studio::{Imported, ModelEntry, ModelInfo, Placed};
 use serde::Serialize;
 
 /// Prints a result: as JSON, or the sentences.
@@ -65,34 +65,33 @@ pub(crate) fn generated(value: &Generated) -> String {
 }
 
 #[derive(Debug, Serialize)]
-pub(crate) struct Extended {
+pub(crate) struct Painted {
     pub(crate) file: PathBuf,
-    pub(crate) frame_before: Rect,
-    pub(crate) frame: Rect,
-    pub(crate) painted: Vec<Rect>,
+    pub(crate) frame_before: Option<Rect>,
+    pub(crate) frame: Option<Rect>,
+    #[serde(rename = "painted")]
+    pub(crate) areas: Vec<Rect>,
+    pub(crate) generations: Vec<u64>,
     pub(crate) seed: u64,
     pub(crate) seconds: f64,
 }
 
-impl Extended {
-    pub(crate) fn new(file: &Path, extension: Extension) -> Self {
-        let Extension { before, after, painted, seed, seconds } = extension;
-        Self { file: file.into(), frame_before: before, frame: after, painted, seed, seconds }
+impl Painted {
+    pub(crate) fn new(file: &Path, placed: Placed) -> Self {
+        let Placed { frame_before, frame_after, painted, generations, seed, seconds } = placed;
+        let generations = generations.into_iter().map(GenerationId::get).collect();
+        Self { file: file.into(), frame_before, frame: frame_after, areas: painted, generations, seed, seconds }
     }
 }
 
-pub(crate) fn extended(value: &Extended) -> String {
-    let (before, now) = (value.frame_before, value.frame);
-    format!(
-        "{}: the frame grew from {}x{} to {}x{}, seed {}, {:.1} s",
-        value.file.display(),
-        before.width,
-        before.height,
-        now.width,
-        now.height,
-        value.seed,
-        value.seconds
-    )
+pub(crate) fn painted(value: &Painted) -> String {
+    let what = if let (Some(before), Some(now)) = (value.frame_before, value.frame) {
+        format!("the frame grew from {}x{} to {}x{}", before.width, before.height, now.width, now.height)
+    } else {
+        let area = |rect: &Rect| format!("{}x{} at {},{}", rect.width, rect.height, rect.x, rect.y);
+        format!("painted {}", value.areas.iter().map(area).collect::<Vec<_>>().join(", "))
+    };
+    format!("{}: {what}, seed {}, {:.1} s", value.file.display(), value.seed, value.seconds)
 }
 
 #[derive(Debug, Serialize)]

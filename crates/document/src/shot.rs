@@ -116,6 +116,8 @@ pub enum MoveKind {
     Zoom,
     /// Goes around a pivot, in degrees.
     Orbit,
+    /// Goes around a pivot upwards or downwards and keeps looking at it, in degrees.
+    Elevation,
     /// Goes up or down and keeps looking at the subject, in frame heights.
     Crane,
     /// Goes in or out while the subject keeps its size, in fractions of the subject's distance.

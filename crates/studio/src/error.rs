@@ -13,9 +13,15 @@ pub enum StudioError {
     /// The engine refused, stopped, or was told to stop.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// A request's values are out of range.
+    /// A request's values are out of range, or it does not fit what the project holds.
     #[error("{0}")]
     InvalidRequest(String),
+    /// A shot cannot be followed, or its picture not be planned.
+    #[error("{0} Change the shot’s moves.")]
+    Camera(#[from] outframe_camera::Error),
+    /// Computing in a thread of its own failed; a defect of Outframe.
+    #[error("Outframe failed while preparing a picture ({0}). The project is unharmed; try again.")]
+    Internal(String),
     /// There is no picture to work on.
     #[error("The project holds no picture yet. Generate one or import one first.")]
     NoPicture,

@@ -202,17 +202,20 @@ pub(crate) fn provenance(
     Provenance { request, engine, device: model.loaded.device.clone(), context: None }
 }
 
-/// Stores the takes as pictures of the project and returns the edit that adds their generation.
+/// Stores the takes, given as PNG with their seeds and seconds, as pictures of the project and returns the edit that adds
+/// their generation. The mask, if any, is that of all.
 pub(crate) fn generation_edit(
     project: &mut Project,
     rect: Rect,
-    takes: Vec<(DynamicImage, u64, f64)>,
+    takes: Vec<(Vec<u8>, u64, f64)>,
+    mask: Option<&[u8]>,
     provenance: Provenance,
 ) -> Result<(GenerationId, Edit), StudioError> {
+    let mask = mask.map(|mask| project.put_blob(mask, PNG)).transpose()?;
     let mut stored = Vec::new();
-    for (image, seed, seconds) in takes {
-        let image = project.put_blob(&encode_png(&image)?, PNG)?;
-        stored.push(Take { id: project.next_take_id(), seed, image, mask: None, seconds });
+    for (png, seed, seconds) in takes {
+        let image = project.put_blob(&png, PNG)?;
+        stored.push(Take { id: project.next_take_id(), seed, image, mask, seconds });
     }
     let Some(chosen) = stored.first().map(|take| take.id) else {
         return Err(StudioError::InvalidRequest("A generation needs a take.".into()));
@@ -233,9 +236,11 @@ impl Painting {
         let (x, y) = frame.as_ref().map_or((0, 0), |frame| (frame.rect.x, frame.rect.y));
         let rect = Rect::new(x, y, size.0, size.1);
         let name = layer_name(&self.provenance.request.prompt);
-        let takes =
-            self.takes.into_iter().map(|take| (DynamicImage::ImageRgb8(take.image), take.seed, take.seconds)).collect();
-        let (generation, add_generation) = generation_edit(project, rect, takes, self.provenance)?;
+        let mut takes = Vec::new();
+        for take in self.takes {
+            takes.push((encode_png(&DynamicImage::ImageRgb8(take.image))?, take.seed, take.seconds));
+        }
+        let (generation, add_generation) = generation_edit(project, rect, takes, None, self.provenance)?;
         let mut layer = Layer::new(project.next_layer_id(), name);
         layer.patches.push(Patch::new(project.next_patch_id(), rect, PatchContent::Generation(generation)));
         let index = project.document().layers.len();

@@ -1,9 +1,15 @@
 //! Stored pictures decoded, and the flat picture of any part of the canvas.
 
-use std::{collections::HashMap, io::Cursor, path::PathBuf, rc::Rc, sync::OnceLock};
+use std::{
+    collections::HashMap,
+    io::Cursor,
+    path::{Path, PathBuf},
+    rc::Rc,
+    sync::{Mutex, OnceLock, PoisonError},
+};
 
 use image::{
-    DynamicImage, ImageEncoder as _, Limits, RgbaImage,
+    DynamicImage, ImageDecoder as _, ImageEncoder as _, Limits, RgbaImage,
     codecs::png::{CompressionType, FilterType, PngEncoder},
     imageops,
 };
@@ -41,12 +47,21 @@ impl<'a> Pictures<'a> {
         Ok(decoded)
     }
 
-    /// The flat picture of `rect`, its alpha straight; transparent where nothing is painted.
+    /// The flat picture of `rect`, its alpha straight; the canvas's background where nothing is painted.
     pub fn flatten(&mut self, rect: Rect) -> Result<RgbaImage, StudioError> {
         let document = self.project.document();
         let background = document.canvas.background.map_or([0; 4], |color| [color.r, color.g, color.b, color.a]);
         let mut canvas = RgbaImage::from_pixel(rect.width, rect.height, background.into());
-        self.draw_nodes(document, &document.tree(), rect, &mut canvas)?;
+        self.draw_nodes(document, &document.tree(), rect, &|_| true, &mut canvas)?;
+        Ok(canvas)
+    }
+
+    /// The flat picture of `rect` without the canvas's background and with only the layers that `of` says: what is painted
+    /// there, and transparent where nothing is.
+    pub(crate) fn painted(&mut self, rect: Rect, of: &dyn Fn(&Layer) -> bool) -> Result<RgbaImage, StudioError> {
+        let document = self.project.document();
+        let mut canvas = RgbaImage::new(rect.width, rect.height);
+        self.draw_nodes(document, &document.tree(), rect, of, &mut canvas)?;
         Ok(canvas)
     }
 
@@ -64,11 +79,12 @@ impl<'a> Pictures<'a> {
         document: &Document,
         nodes: &[Node<'_>],
         rect: Rect,
+        of: &dyn Fn(&Layer) -> bool,
         canvas: &mut RgbaImage,
     ) -> Result<(), StudioError> {
         for node in nodes {
             match node {
-                Node::Layer(layer) if layer.visible && layer.opacity > 0.0 => {
+                Node::Layer(layer) if layer.visible && layer.opacity > 0.0 && of(layer) => {
                     let plain = layer.opacity >= 1.0 && layer.blend == BlendMode::Normal && layer.mask.is_none();
                     if plain {
                         for patch in &layer.patches {
@@ -81,7 +97,7 @@ impl<'a> Pictures<'a> {
                 }
                 Node::Group(group, inner) if group.visible && group.opacity > 0.0 => {
                     let mut alone = RgbaImage::new(rect.width, rect.height);
-                    self.draw_nodes(document, inner, rect, &mut alone)?;
+                    self.draw_nodes(document, inner, rect, of, &mut alone)?;
                     self.mix(canvas, &alone, rect, group.opacity, group.blend, group.mask.as_ref())?;
                 }
                 Node::Layer(_) | Node::Group(..) => {}
@@ -125,8 +141,19 @@ impl<'a> Pictures<'a> {
         Ok(Some(values))
     }
 
+    /// Whether a stored picture can be transparent anywhere, by what its header says.
+    pub(crate) fn has_alpha(&self, id: BlobId) -> Result<bool, StudioError> {
+        let broken = |why: image::ImageError| StudioError::Picture {
+            path: PathBuf::from(format!("the stored picture {id}")),
+            why: why.to_string(),
+        };
+        let bytes = self.project.blob(&id)?;
+        let reader = image::ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| broken(e.into()))?;
+        Ok(reader.into_decoder().map_err(broken)?.color_type().has_alpha())
+    }
+
     /// A stored picture at the size of a rectangle.
-    fn picture_of_size(&mut self, id: BlobId, rect: Rect) -> Result<Rc<RgbaImage>, StudioError> {
+    pub(crate) fn picture_of_size(&mut self, id: BlobId, rect: Rect) -> Result<Rc<RgbaImage>, StudioError> {
         let picture = self.picture(id)?;
         if picture.dimensions() == (rect.width, rect.height) {
             return Ok(picture);
@@ -158,6 +185,31 @@ impl<'a> Pictures<'a> {
             }
         }
         Ok(())
+    }
+}
+
+/// The stored pictures of a project file, decoded for a renderer that works beside the project's writer.
+///
+/// It reads through a connection of its own and sees every picture that a committed step refers to, also later ones. While it is
+/// open the file keeps its log beside it, so close it before the project itself where a lone file shall be left behind.
+#[derive(Debug)]
+pub struct ProjectPictures {
+    project: Mutex<Project>,
+}
+
+impl ProjectPictures {
+    /// The pictures of this file, which may be open for writing here or elsewhere.
+    pub fn open(path: &Path) -> Result<Self, StudioError> {
+        Ok(Self { project: Mutex::new(Project::open_read_only(path)?) })
+    }
+
+    /// Decodes a stored picture; they are all in sRGB. What failed is said in words.
+    pub fn load(&self, id: &BlobId) -> Result<DynamicImage, String> {
+        let bytes = {
+            let project = self.project.lock().unwrap_or_else(PoisonError::into_inner);
+            project.blob(id).map_err(|error| error.to_string())?
+        };
+        decode(&bytes).map_err(|error| format!("The stored picture {id} cannot be decoded: {error}"))
     }
 }
 
@@ -264,6 +316,10 @@ fn from_linear(value: f32) -> u8 {
 }
 
 fn decode_stored(bytes: &[u8]) -> Result<RgbaImage, image::ImageError> {
+    Ok(decode(bytes)?.into_rgba8())
+}
+
+fn decode(bytes: &[u8]) -> Result<DynamicImage, image::ImageError> {
     let mut reader = image::ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
     // The bytes were checked when they came in; these bounds keep a damaged project from taking all memory.
     let bounds = outframe_interchange::Limits::default();
@@ -272,7 +328,7 @@ fn decode_stored(bytes: &[u8]) -> Result<RgbaImage, image::ImageError> {
     limits.max_image_height = Some(bounds.max_side);
     limits.max_alloc = Some(2 * bounds.max_decoded_bytes);
     reader.limits(limits);
-    Ok(reader.decode()?.into_rgba8())
+    reader.decode()
 }
 
 /// Encodes a picture as PNG, losslessly, quickly rather than tightly.
@@ -294,6 +350,34 @@ pub(crate) const PNG: &str = "image/png";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_renderer_reads_beside_the_writer() {
+        fn shared<T: Send + Sync>(_: &T) {}
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("p.outframe");
+        let mut project = Project::create(&path, "").unwrap();
+        let pictures = ProjectPictures::open(&path).unwrap();
+        shared(&pictures);
+        let image = DynamicImage::ImageRgb8(image::RgbImage::from_pixel(3, 2, image::Rgb([1, 2, 3])));
+        let id = project.put_blob(&encode_png(&image).unwrap(), PNG).unwrap();
+        assert!(pictures.load(&id).unwrap_err().contains("holds no picture"));
+        let rect = Rect::new(0, 0, 3, 2);
+        let content = outframe_document::PatchContent::Image(Box::new(outframe_document::PatchImage {
+            image: id,
+            mask: None,
+            origin: outframe_document::Origin::Drawn,
+        }));
+        let mut layer = Layer::new(project.next_layer_id(), "");
+        layer.patches.push(Patch::new(project.next_patch_id(), rect, content));
+        let add = outframe_document::Edit::AddLayer { index: 0, layer: Box::new(layer) };
+        project.apply(outframe_document::Step::new("Add", vec![add])).unwrap();
+        assert_eq!(pictures.load(&id).unwrap().into_rgb8(), image.into_rgb8());
+        project.undo().unwrap();
+        drop(pictures);
+        project.close().unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "a lone file is left");
+    }
 
     #[test]
     fn half_white_over_black_is_mixed_in_linear_light() {

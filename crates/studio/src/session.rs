@@ -1,5 +1,7 @@
 //! The studio: engine and models together, and what every job needs.
 
+use std::path::PathBuf;
+
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -41,10 +43,14 @@ pub struct Studio {
 }
 
 /// A model made ready for a use-case.
-#[derive(Debug, Clone)]
-pub(crate) struct ReadyModel {
-    pub(crate) loaded: LoadedModel,
-    pub(crate) name: String,
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReadyModel {
+    /// What the worker holds.
+    pub loaded: LoadedModel,
+    /// The model's name, by which it was asked for.
+    pub name: String,
+    /// Its folder.
+    pub path: PathBuf,
 }
 
 impl Studio {
@@ -63,12 +69,13 @@ impl Studio {
         &self.models
     }
 
-    pub(crate) async fn ready(&self, name: Option<&str>, events: EventSink<'_>) -> Result<ReadyModel, StudioError> {
+    /// Makes the worker hold a model, the starter when none is named; at once when it holds it already.
+    pub async fn ready(&self, name: Option<&str>, events: EventSink<'_>) -> Result<ReadyModel, StudioError> {
         let entry = self.models.resolve(name)?;
         events(Event::Loading { model: entry.name.clone() });
         let loaded = self.engine.load(&entry.path).await?;
         events(Event::Loaded(Box::new(loaded.clone())));
-        Ok(ReadyModel { loaded, name: entry.name })
+        Ok(ReadyModel { loaded, name: entry.name, path: entry.path })
     }
 
     pub(crate) async fn run(
