@@ -79,3 +79,23 @@ fn vacant(target: &Path) -> Result<()> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_called_that() {
+        let failed = |kind| failed(Path::new("film.mp4"), io::Error::from(kind));
+        let full = failed(io::ErrorKind::StorageFull);
+        assert!(matches!(full, Error::DiskFull { .. }));
+        assert!(full.to_string().contains("no space left"), "{full}");
+        assert!(matches!(failed(io::ErrorKind::BrokenPipe), Error::Write { .. }));
+    }
+
+    #[test]
+    fn names_without_a_folder_are_in_the_present_one() {
+        assert_eq!(folder(Path::new("film.mp4")).unwrap(), fs::canonicalize(".").unwrap());
+        assert!(matches!(folder(Path::new("/")), Err(Error::Place { .. })));
+    }
+}

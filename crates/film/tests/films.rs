@@ -1,5 +1,7 @@
 //! Films are written, read by other programs' readers, and compared with the pictures that went in.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "the helpers of tests may fail as tests do")]
+
 mod scene;
 
 use std::{
@@ -332,7 +334,13 @@ fn a_sequence_keeps_every_bit() {
 fn films_are_replaced_only_by_whole_ones() {
     let folder = tempfile::tempdir().unwrap();
     let pictures = Scene::film(32, 32, 2);
-    for (name, format) in [("film.mp4", Format::Mp4Av1), ("film", Format::PngSequence)] {
+    for (name, format) in
+        [("film.mp4", Format::Mp4Av1), ("film-264.mp4", Format::Mp4H264), ("film", Format::PngSequence)]
+    {
+        if format == Format::Mp4H264 && ffmpeg().is_none() {
+            println!("left out: there is no ffmpeg with libx264 here");
+            continue;
+        }
         let path = folder.path().join(name);
         let settings = settings(32, 32, 2, format);
         write(&path, &FilmSettings { frames: 1, ..settings.clone() }, &pictures[..1]);
@@ -365,7 +373,8 @@ fn films_are_replaced_only_by_whole_ones() {
         write(&path, &settings, &pictures);
         assert_eq!(count(), 2);
     }
-    assert_eq!(names(folder.path()), ["film", "film.mp4"]);
+    let films = names(folder.path());
+    assert!(films.iter().all(|name| ["film", "film.mp4", "film-264.mp4"].contains(&name.as_str())), "{films:?}");
 }
 
 #[test]
