@@ -339,7 +339,7 @@ describe("Director", () => {
         input: { path: "/home/ada/film.mp4", format: "mp4-av1", quality: 80 },
       }),
     );
-    await user.click(await screen.findByRole("button", { name: "Reveal" }));
+    await user.click(await screen.findByTestId("toast-action", {}, { timeout: 8000 }));
     expect(called(backend, "reveal")).toEqual([{ path: "/home/ada/film.mp4" }]);
   });
 });

@@ -1,8 +1,11 @@
 import "@testing-library/jest-dom/vitest";
-import { cleanup } from "@testing-library/svelte";
+import { cleanup, configure } from "@testing-library/svelte";
 import { afterEach } from "vitest";
 
 afterEach(cleanup);
+
+// Printing the whole window for each look that finds nothing yet takes longer than the test itself.
+configure({ getElementError: (message) => new Error(message ?? "Nothing was found.") });
 
 // What the headless components ask for and jsdom lacks.
 class Observer {
@@ -22,4 +25,5 @@ globalThis.matchMedia ??= (query: string): MediaQueryList =>
     addEventListener: () => {},
     removeEventListener: () => {},
   }) as unknown as MediaQueryList;
+HTMLImageElement.prototype.decode ??= () => Promise.resolve();
 HTMLCanvasElement.prototype.getContext = (() => null) as typeof HTMLCanvasElement.prototype.getContext;

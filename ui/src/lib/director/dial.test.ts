@@ -13,11 +13,11 @@ const truck: MoveKindInfo = {
   dialPerUnit: 10,
   logarithmic: false,
 };
-const pan: MoveKindInfo = { ...truck, kind: "pan", unit: "degrees", dialPerUnit: 10 / 45 };
+const pan: MoveKindInfo = { ...truck, kind: "pan", unit: "°", dialPerUnit: 10 / 45 };
 const zoom: MoveKindInfo = {
   ...truck,
   kind: "zoom",
-  unit: "factor",
+  unit: "x",
   rest: 1,
   dialPerUnit: null,
   logarithmic: true,
@@ -25,7 +25,7 @@ const zoom: MoveKindInfo = {
 const handheld: MoveKindInfo = {
   ...truck,
   kind: "handheld",
-  unit: "percent",
+  unit: "% of the frame",
   dialPerUnit: 2,
   positive: "",
   negative: "",
@@ -73,6 +73,10 @@ describe("dials", () => {
     expect(amountText(-4.5, pan)).toBe("left 4.5°");
     expect(amountText(1.5, zoom)).toBe("1.50×");
     expect(amountText(0, truck)).toBe("at rest");
+    expect(amountText(-0.2, { ...truck, unit: "of the distance", positive: "in", negative: "out" })).toBe(
+      "out 20 %",
+    );
+    expect(amountText(1.5, handheld)).toBe("1.5 %");
   });
 });
 

@@ -52,10 +52,7 @@ export function parseDial(text: string, info?: MoveKindInfo): number | null {
 }
 
 const UNITS: Record<string, string> = {
-  degrees: "°",
-  degree: "°",
-  percent: " %",
-  factor: "×",
+  "% of the frame": " %",
   "frame widths": " widths",
   "frame heights": " heights",
 };
@@ -65,9 +62,12 @@ export function amountText(amount: number, info: MoveKindInfo): string {
   if (info.logarithmic) return `${amount.toFixed(2)}×`;
   const value = amount - info.rest;
   if (Math.abs(value) < 5e-4) return "at rest";
-  const unit = UNITS[info.unit] ?? (info.unit === "" || info.unit === "-" ? "" : ` ${info.unit}`);
-  const digits = unit === "°" || unit === " %" ? 1 : 2;
-  const size = Math.abs(value).toFixed(digits);
+  // A share of something reads better in hundredths.
+  const share = info.unit.startsWith("of the ");
+  const unit = share ? " %" : (UNITS[info.unit] ?? (info.unit === "°" ? "°" : ` ${info.unit}`.trimEnd()));
+  const size = share
+    ? Math.abs(value * 100).toFixed(0)
+    : Math.abs(value).toFixed(unit === "°" || unit === " %" ? 1 : 2);
   const word = value > 0 ? info.positive : info.negative;
   return word && word !== "-" ? `${word} ${size}${unit}` : `${value < 0 ? "−" : ""}${size}${unit}`;
 }

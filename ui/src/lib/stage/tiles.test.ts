@@ -6,10 +6,13 @@ function source() {
   const asked: { id: TileId; resolve: (picture: string) => void; reject: () => void; cancelled: boolean }[] =
     [];
   const fetch = (id: TileId) => {
-    const { promise, resolve, reject } = Promise.withResolvers<string>();
-    const request = { id, resolve, reject: () => reject(new Error("gone")), cancelled: false };
+    const request = { id, resolve: (picture: string) => void picture, reject: () => {}, cancelled: false };
+    const picture = new Promise<string>((resolve, reject) => {
+      request.resolve = resolve;
+      request.reject = () => reject(new Error("gone"));
+    });
     asked.push(request);
-    return { picture: promise, cancel: () => void (request.cancelled = true) };
+    return { picture, cancel: () => void (request.cancelled = true) };
   };
   return { asked, fetch };
 }

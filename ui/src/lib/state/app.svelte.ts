@@ -113,10 +113,11 @@ export class App {
       this.engine = engine;
       this.jobs = jobs;
       this.director.kinds = kinds;
-      await this.loadDefaults(null);
       if (project) this.take(project);
       await this.refreshRecent();
       this.ready = "ready";
+      // Asking what a model recommends may start the engine: nobody waits for that.
+      this.run(() => this.loadDefaults(null));
     } catch (error) {
       this.startError = messageOf(error);
       this.ready = "failed";
@@ -383,7 +384,7 @@ export class App {
     const shot = this.mode === "director" ? this.director.shot : null;
     if (!shot) return rect;
     const { startBox, endBox } = shot.geometry;
-    return [...startBox, ...endBox].reduce(
+    return [...startBox, ...endBox].reduce<Rect>(
       (all, point) => union(all, { ...point, width: 0, height: 0 }),
       rect,
     );

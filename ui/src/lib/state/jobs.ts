@@ -80,6 +80,21 @@ const KINDS: Record<GenerationView["kind"], string> = {
 };
 export const generationName = (kind: GenerationView["kind"]): string => KINDS[kind];
 
+/** "dpmpp-2m-karras" as its users write it. */
+export function samplerName(sampler: string): string {
+  const words: Record<string, string> = {
+    dpmpp: "DPM++",
+    "2m": "2M",
+    sde: "SDE",
+    ddim: "DDIM",
+    unipc: "UniPC",
+  };
+  return sampler
+    .split("-")
+    .map((word) => words[word] ?? word.charAt(0).toUpperCase() + word.slice(1))
+    .join(" ");
+}
+
 export function memoryText(bytes: number): string {
   if (bytes <= 0) return "";
   const mega = bytes / 1e6;
