@@ -150,7 +150,10 @@ fn closed() -> CommandError {
 
 impl fmt::Debug for Desk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Desk").field("queue", &self.inner.queue).field("tiles", &self.inner.tiles).finish_non_exhaustive()
+        f.debug_struct("Desk")
+            .field("queue", &self.inner.queue)
+            .field("tiles", &self.inner.tiles)
+            .finish_non_exhaustive()
     }
 }
 
@@ -298,7 +301,8 @@ impl Desk {
         let _switching = self.inner.switching.lock().await;
         let open = self.open()?;
         let path = with_extension(path);
-        let same = |path: &Path| path.canonicalize().ok().is_some_and(|there| open.path.canonicalize().ok() == Some(there));
+        let same =
+            |path: &Path| path.canonicalize().ok().is_some_and(|there| open.path.canonicalize().ok() == Some(there));
         if same(&path) {
             let state = open.state();
             let project = state.project.as_ref().ok_or_else(closed)?;
@@ -432,11 +436,7 @@ impl Desk {
     }
 
     /// Likewise for a certain opening of a project, which may have been closed meanwhile.
-    fn change_in<T>(
-        &self,
-        open: &Arc<Open>,
-        work: impl FnOnce(&mut Project) -> Answer<T>,
-    ) -> Answer<(T, ProjectView)> {
+    fn change_in<T>(&self, open: &Arc<Open>, work: impl FnOnce(&mut Project) -> Answer<T>) -> Answer<(T, ProjectView)> {
         let mut state = open.state();
         let project = state.project.as_mut().ok_or_else(closed)?;
         let result = work(project);
