@@ -396,6 +396,7 @@ impl Desk {
         let thumbnail = self.thumbnail_if_changed(&open).await;
         // A job that ends later finds the project closed; exports read the file until they end.
         let _ = tokio::time::timeout(PATIENCE, self.inner.queue.drained(&open.key)).await;
+        let desk = self.clone();
         let closing = tokio::task::spawn_blocking(move || -> Answer<()> {
             let Some(mut project) = open.state().project.take() else { return Ok(()) };
             // Its connection would keep the file's log alive. What is being drawn has it a moment longer.
@@ -406,6 +407,16 @@ impl Desk {
                     _ => break,
                 }
                 std::thread::sleep(Duration::from_millis(10));
+            }
+            // Made by a click and never used: nothing is lost with it.
+            let unused = open.temporary && project.can_undo().is_none() && project.history()?.len() == 1;
+            if unused {
+                project.close()?;
+                let removed = std::fs::remove_file(&open.path);
+                desk.inner.recent.forget(&open.path);
+                return removed.map_err(|error| {
+                    CommandError::failed(format!("{} was left behind: {error}", open.path.display()))
+                });
             }
             if let Some(png) = thumbnail {
                 // Only for show: a project without one is as good.

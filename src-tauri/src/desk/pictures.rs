@@ -315,14 +315,26 @@ fn take_picture(open: &Open, take: &str, size: u32) -> Result<Option<Encoded>, S
     let Some(found) = document.generations.values().find_map(|generation| generation.take(take)) else {
         return Ok(None);
     };
-    let image = open.source()?.load(&found.image)?;
+    let source = open.source()?;
+    let image = source.load(&found.image)?;
     let (width, height) = within(image.width(), image.height(), size);
-    let small = if (width, height) == (image.width(), image.height()) {
-        image
-    } else {
-        image.resize_exact(width, height, FilterType::CatmullRom)
+    let small = |image: DynamicImage| {
+        if (image.width(), image.height()) == (width, height) {
+            image
+        } else {
+            image.resize_exact(width, height, FilterType::CatmullRom)
+        }
     };
-    encode_quickly(&small).map(Some)
+    let mut shown = small(image);
+    if let Some(mask) = &found.mask {
+        let mask = small(source.load(mask)?).into_luma8();
+        let mut masked = shown.into_rgba8();
+        for (pixel, mask) in masked.pixels_mut().zip(mask.pixels()) {
+            pixel.0[3] = (u16::from(pixel.0[3]) * u16::from(mask.0[0]) / 255) as u8;
+        }
+        shown = DynamicImage::ImageRgba8(masked);
+    }
+    encode_quickly(&shown).map(Some)
 }
 
 fn missing(why: &str) -> Reply {

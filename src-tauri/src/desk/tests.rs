@@ -126,6 +126,7 @@ async fn projects_are_made_named_closed_and_found_again() {
     // Naming moves a project that had no name.
     let back = desk.open_project(first.path.clone().into()).await.unwrap();
     assert_eq!((back.layers.len(), back.undo.as_deref()), (1, Some("Import a.png")));
+    assert!(!Path::new(&second.path).exists(), "it was never used");
     let named = desk.save_project_as(bench.path("Garden")).await.unwrap();
     assert!(!named.temporary && named.title == "Garden" && named.path.ends_with("Garden.outframe"));
     assert!(!Path::new(&first.path).exists());
