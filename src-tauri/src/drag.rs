@@ -37,14 +37,21 @@ impl Dragged {
 
 /// Starts a drag of the platform with a file; the button must be held down.
 pub(crate) async fn start(window: &WebviewWindow, file: PathBuf) -> Answer<()> {
-    let refused = |why: String| CommandError::failed(format!("The picture cannot be dragged out: {why}. Export it instead."));
+    let refused =
+        |why: String| CommandError::failed(format!("The picture cannot be dragged out: {why}. Export it instead."));
     let (done, started) = oneshot::channel();
     let held = window.clone();
     let run = move || {
         let item = drag::DragItem::Files(vec![file.clone()]);
         let icon = drag::Image::File(file);
         let options = drag::Options::default();
-        #[cfg(any(target_os = "linux", target_os = "dragonfly", target_os = "freebsd", target_os = "netbsd", target_os = "openbsd"))]
+        #[cfg(any(
+            target_os = "linux",
+            target_os = "dragonfly",
+            target_os = "freebsd",
+            target_os = "netbsd",
+            target_os = "openbsd"
+        ))]
         let result = held.gtk_window().map_err(|error| error.to_string()).and_then(|window| {
             drag::start_drag(&window, item, icon, |_, _| {}, options).map_err(|error| error.to_string())
         });

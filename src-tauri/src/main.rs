@@ -122,7 +122,9 @@ fn start(file: Option<PathBuf>) -> anyhow::Result<()> {
         }))
         .plugin(
             tauri_plugin_window_state::Builder::new()
-                .with_state_flags(StateFlags::SIZE | StateFlags::POSITION | StateFlags::MAXIMIZED | StateFlags::FULLSCREEN)
+                .with_state_flags(
+                    StateFlags::SIZE | StateFlags::POSITION | StateFlags::MAXIMIZED | StateFlags::FULLSCREEN,
+                )
                 .build(),
         )
         .plugin(tauri_plugin_dialog::init())
@@ -227,7 +229,9 @@ fn end(app: &AppHandle) {
         let desk = desk.inner().clone();
         let runtime = desk.runtime().clone();
         if runtime.block_on(async { tokio::time::timeout(FAREWELL, desk.shut_down()).await }).is_err() {
-            eprintln!("outframe-desktop: ending took too long; the project is safe, its file is tidied at the next opening.");
+            eprintln!(
+                "outframe-desktop: ending took too long; the project is safe, its file is tidied at the next opening."
+            );
         }
     }
 }

@@ -51,7 +51,10 @@ mod tests {
     #[test]
     fn pictures_are_kept_and_errors_are_not() {
         let kept = response(Reply::Picture { picture: nothing(), lasting: true });
-        assert_eq!((kept.status(), &kept.headers()[CONTENT_TYPE]), (StatusCode::OK, &HeaderValue::from_static("image/png")));
+        assert_eq!(
+            (kept.status(), &kept.headers()[CONTENT_TYPE]),
+            (StatusCode::OK, &HeaderValue::from_static("image/png"))
+        );
         assert!(kept.headers()[CACHE_CONTROL].to_str().unwrap().contains("immutable"));
         let passing = response(Reply::Picture { picture: nothing(), lasting: false });
         assert_eq!(passing.headers()[CACHE_CONTROL], "no-store");

@@ -322,7 +322,8 @@ pub(crate) fn shot_from(input: &ShotInput, shot: ShotId, before: Option<&Shot>) 
     if !(0.0..=360.0).contains(&input.motion_blur) {
         return Err(CommandError::invalid(format!("A shutter of {} degrees: choose 0 to 360.", input.motion_blur)));
     }
-    let mut made = before.cloned().unwrap_or_else(|| Shot::new(shot, input.name.clone(), document::FrameId::from_raw(0)));
+    let mut made =
+        before.cloned().unwrap_or_else(|| Shot::new(shot, input.name.clone(), document::FrameId::from_raw(0)));
     made.id = shot;
     made.name.clone_from(&input.name);
     made.frame = id(&input.frame, "frame")?;

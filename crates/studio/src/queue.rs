@@ -260,7 +260,8 @@ impl Queue {
                 generation: None,
                 warnings: Vec::new(),
             };
-            let job = Job { status, cancel: cancel.clone(), started: None, pictures: Vec::new(), steps: Steps::default() };
+            let job =
+                Job { status, cancel: cancel.clone(), started: None, pictures: Vec::new(), steps: Steps::default() };
             table.jobs.insert(id, job);
             table.forget_old();
             id
@@ -288,7 +289,8 @@ impl Queue {
             let result = match tokio::spawn(work(control)).await {
                 Ok(result) => result,
                 Err(_) => Err(JobError::Failed(
-                    "The job stopped because of a mistake in Outframe. The project is as it was before; try again.".into(),
+                    "The job stopped because of a mistake in Outframe. The project is as it was before; try again."
+                        .into(),
                 )),
             };
             let result = match result {
@@ -660,8 +662,7 @@ mod tests {
             control.cancel().cancelled().await;
             Err(JobError::Failed("stopped in the middle".into()))
         });
-        let waiting =
-            queue.submit(request(JobKind::Generate, "p"), async |_| panic!("a cancelled job must not begin"));
+        let waiting = queue.submit(request(JobKind::Generate, "p"), async |_| panic!("a cancelled job must not begin"));
         begins.await.unwrap();
         assert!(queue.cancel(waiting));
         until(&queue, |jobs| jobs[1].state == JobState::Cancelled).await;

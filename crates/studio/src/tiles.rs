@@ -660,7 +660,8 @@ mod tests {
     }
 
     fn two_layers() -> Document {
-        let below = layer(1, vec![patch(10, Rect::new(0, 0, 600, 600), b"a"), patch(11, Rect::new(2000, 0, 50, 50), b"b")]);
+        let below =
+            layer(1, vec![patch(10, Rect::new(0, 0, 600, 600), b"a"), patch(11, Rect::new(2000, 0, 50, 50), b"b")]);
         let above = layer(2, vec![patch(20, Rect::new(500, 500, 100, 100), b"c")]);
         Document { layers: vec![below, above], ..Document::default() }
     }
@@ -686,7 +687,10 @@ mod tests {
         assert_eq!(change(&|after| after.layers[0].patches[1].rect.x = 3000), Some(vec![b, Rect { x: 3000, ..b }]));
         assert_eq!(change(&|after| after.layers[0].patches.swap(0, 1)), Some(vec![a, b]));
         assert_eq!(change(&|after| drop(after.layers[0].patches.pop())), Some(vec![b]));
-        assert_eq!(change(&|after| after.canvas.background = Some(outframe_document::Color { r: 1, g: 2, b: 3, a: 4 })), None);
+        assert_eq!(
+            change(&|after| after.canvas.background = Some(outframe_document::Color { r: 1, g: 2, b: 3, a: 4 })),
+            None
+        );
         let mut hidden = before.clone();
         hidden.layers[1].visible = false;
         let mut moved = hidden.clone();
@@ -785,7 +789,10 @@ mod tests {
     #[test]
     fn the_newest_request_is_served_first() {
         let tiles = Tiles::new(1).unwrap();
-        let big = Document { layers: vec![layer(1, vec![patch(1, Rect::new(0, 0, 10_000, 10_000), b"a")])], ..Document::default() };
+        let big = Document {
+            layers: vec![layer(1, vec![patch(1, Rect::new(0, 0, 10_000, 10_000), b"a")])],
+            ..Document::default()
+        };
         let (go, gate) = mpsc::channel::<()>();
         let gate = Mutex::new(gate);
         let inner = draw();

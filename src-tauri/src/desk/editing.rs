@@ -71,8 +71,7 @@ impl Desk {
             provenance.request.seed = shown.seed;
             let rect = centred(x, y, found.rect.width, found.rect.height);
             let origin = Origin::Generated { provenance: Box::new(provenance), seconds: shown.seconds };
-            let content =
-                PatchContent::Image(Box::new(PatchImage { image: shown.image, mask: shown.mask, origin }));
+            let content = PatchContent::Image(Box::new(PatchImage { image: shown.image, mask: shown.mask, origin }));
             let name = found.provenance.request.prompt.lines().next().unwrap_or_default().chars().take(48).collect();
             let name: String = if String::is_empty(&name) { "Take".into() } else { name };
             let mut layer = Layer::new(project.next_layer_id(), name);

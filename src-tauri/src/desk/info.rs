@@ -1,10 +1,6 @@
 //! What the program runs on: adapter, models, engine.
 
-use std::{
-    fs,
-    path::Path,
-    time::Duration,
-};
+use std::{fs, path::Path, time::Duration};
 
 use outframe_studio::{ModelEntry, ModelInfo};
 use serde_json::Value;

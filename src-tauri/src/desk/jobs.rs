@@ -11,14 +11,17 @@ use outframe_document::{GenerationId, Project, Rect, ShotId};
 use outframe_studio::{
     CoverRequest, Event, ExportOptions, ExtendRequest, FillPlan, GenerateRequest, ReadyModel, ReframeRequest, Region,
     RegionPart, Settings, Shape, StudioError, VaryRequest, ZoomOutRequest,
-    film::{FilmOptions, Format, ShotFilm, export_film, ffmpeg},
     fill::{ModelSize, Side, plan_extension},
+    film::{FilmOptions, Format, ShotFilm, export_film, ffmpeg},
     queue::{JobControl, JobError, JobKind, JobRequest, Outcome},
 };
 
 use super::{Desk, DeskEvent, Open, lock, picture_rect};
 use crate::{
-    api::{self, CommandError, ExportInput, ExtendInput, ExtendPlan, FilmInput, GenerateInput, JobView, ReframeInput, VaryInput, ZoomOutInput},
+    api::{
+        self, CommandError, ExportInput, ExtendInput, ExtendPlan, FilmInput, GenerateInput, JobView, ReframeInput,
+        VaryInput, ZoomOutInput,
+    },
     error::Answer,
     views::{self, id},
 };
@@ -144,11 +147,17 @@ impl Desk {
     pub(crate) fn cover(&self, shot: &str, how: api::Settings, prompt: Option<String>) -> Answer<u64> {
         let shot: ShotId = id(shot, "shot")?;
         let request = CoverRequest { prompt, settings: settings(how)?, strength: None };
-        self.paint(JobKind::Cover, "Paint what is missing".into(), None, request.settings.clone(), move |project, model| {
-            let found = project.document().shots.iter().find(|found| found.id == shot);
-            let gone = || StudioError::InvalidRequest("The shot is not in the project any more.".into());
-            FillPlan::cover(project, found.ok_or_else(gone)?, &request, model)
-        })
+        self.paint(
+            JobKind::Cover,
+            "Paint what is missing".into(),
+            None,
+            request.settings.clone(),
+            move |project, model| {
+                let found = project.document().shots.iter().find(|found| found.id == shot);
+                let gone = || StudioError::InvalidRequest("The shot is not in the project any more.".into());
+                FillPlan::cover(project, found.ok_or_else(gone)?, &request, model)
+            },
+        )
     }
 
     /// What an extension would do. How long it takes is known once the model has worked.
@@ -163,7 +172,12 @@ impl Desk {
         let info = lock(&self.inner.models).get(&entry.path).cloned();
         let native = self.native_size(request.settings.model.as_deref());
         let multiple = info.as_ref().map_or(8, |info| info.size_multiple.max(1));
-        let sides = [(Side::Left, request.left), (Side::Right, request.right), (Side::Up, request.up), (Side::Down, request.down)];
+        let sides = [
+            (Side::Left, request.left),
+            (Side::Right, request.right),
+            (Side::Up, request.up),
+            (Side::Down, request.down),
+        ];
         let (mut fills, mut known) = (0, outline.before);
         for (side, amount) in sides.into_iter().filter(|(_, amount)| *amount > 0) {
             fills += plan_extension(known, side, amount, ModelSize { native, multiple }).len();
@@ -171,7 +185,8 @@ impl Desk {
         }
         let steps = request.settings.steps.or(info.map(|info| info.defaults.steps));
         let pace = self.inner.queue.step_seconds(&entry.name);
-        let seconds = pace.zip(steps).map(|(pace, steps)| pace * f64::from(steps) * fills as f64 * f64::from(request.takes));
+        let seconds =
+            pace.zip(steps).map(|(pace, steps)| pace * f64::from(steps) * fills as f64 * f64::from(request.takes));
         let painted = outline.painted.into_iter().map(Into::into).collect();
         Ok(ExtendPlan { after: outline.after.into(), painted, fills: fills as u32, seconds })
     }
@@ -192,20 +207,26 @@ impl Desk {
             ..ExportOptions::default()
         };
         let label = out.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(self.submit(&open, JobKind::Export, label, Some(region), async move |_, open: Arc<Open>, control: JobControl| {
-            control.stage("Composing");
-            let cancel = control.cancel().clone();
-            let written = tokio::task::spawn_blocking(move || -> Result<PathBuf, JobError> {
-                // The state of now, whatever is edited meanwhile.
-                let project = Project::open_read_only(&open.path)?;
-                if cancel.is_cancelled() {
-                    return Err(JobError::Cancelled);
-                }
-                outframe_studio::export(&project, &out, &options)?;
-                Ok(out)
-            });
-            Ok(Outcome { output: Some(written.await.map_err(mistake)??), ..Outcome::default() })
-        }))
+        Ok(self.submit(
+            &open,
+            JobKind::Export,
+            label,
+            Some(region),
+            async move |_, open: Arc<Open>, control: JobControl| {
+                control.stage("Composing");
+                let cancel = control.cancel().clone();
+                let written = tokio::task::spawn_blocking(move || -> Result<PathBuf, JobError> {
+                    // The state of now, whatever is edited meanwhile.
+                    let project = Project::open_read_only(&open.path)?;
+                    if cancel.is_cancelled() {
+                        return Err(JobError::Cancelled);
+                    }
+                    outframe_studio::export(&project, &out, &options)?;
+                    Ok(out)
+                });
+                Ok(Outcome { output: Some(written.await.map_err(mistake)??), ..Outcome::default() })
+            },
+        ))
     }
 
     /// Renders a shot and writes it as a film, as the project is now.
@@ -226,15 +247,22 @@ impl Desk {
             quality: input.quality.min(100),
         };
         let label = format!("{} → {}", shot.name, options.path.file_name().unwrap_or_default().to_string_lossy());
-        Ok(self.submit(&open, JobKind::Film, label, None, async move |desk: Desk, open: Arc<Open>, control: JobControl| {
-            let starting = desk.clone();
-            let compositor = tokio::task::spawn_blocking(move || starting.compositor()).await.map_err(mistake)?;
-            let compositor = compositor.map_err(JobError::Failed)?;
-            let source = open.source().map_err(JobError::Failed)?;
-            let mut observe = |event| control.observe(event);
-            let written = export_film(&compositor, &film, &source, &options, &mut observe, control.cancel()).await?;
-            Ok(Outcome { output: Some(written.path), ..Outcome::default() })
-        }))
+        Ok(self.submit(
+            &open,
+            JobKind::Film,
+            label,
+            None,
+            async move |desk: Desk, open: Arc<Open>, control: JobControl| {
+                let starting = desk.clone();
+                let compositor = tokio::task::spawn_blocking(move || starting.compositor()).await.map_err(mistake)?;
+                let compositor = compositor.map_err(JobError::Failed)?;
+                let source = open.source().map_err(JobError::Failed)?;
+                let mut observe = |event| control.observe(event);
+                let written =
+                    export_film(&compositor, &film, &source, &options, &mut observe, control.cancel()).await?;
+                Ok(Outcome { output: Some(written.path), ..Outcome::default() })
+            },
+        ))
     }
 
     /// Adds a job of the open project.

@@ -150,7 +150,10 @@ fn closed() -> CommandError {
 
 impl fmt::Debug for Desk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Desk").field("queue", &self.inner.queue).field("tiles", &self.inner.tiles).finish_non_exhaustive()
+        f.debug_struct("Desk")
+            .field("queue", &self.inner.queue)
+            .field("tiles", &self.inner.tiles)
+            .finish_non_exhaustive()
     }
 }
 
@@ -298,7 +301,8 @@ impl Desk {
         let _switching = self.inner.switching.lock().await;
         let open = self.open()?;
         let path = with_extension(path);
-        let same = |path: &Path| path.canonicalize().ok().is_some_and(|there| open.path.canonicalize().ok() == Some(there));
+        let same =
+            |path: &Path| path.canonicalize().ok().is_some_and(|there| open.path.canonicalize().ok() == Some(there));
         if same(&path) {
             let state = open.state();
             let project = state.project.as_ref().ok_or_else(closed)?;
@@ -392,6 +396,7 @@ impl Desk {
         let thumbnail = self.thumbnail_if_changed(&open).await;
         // A job that ends later finds the project closed; exports read the file until they end.
         let _ = tokio::time::timeout(PATIENCE, self.inner.queue.drained(&open.key)).await;
+        let desk = self.clone();
         let closing = tokio::task::spawn_blocking(move || -> Answer<()> {
             let Some(mut project) = open.state().project.take() else { return Ok(()) };
             // Its connection would keep the file's log alive. What is being drawn has it a moment longer.
@@ -402,6 +407,16 @@ impl Desk {
                     _ => break,
                 }
                 std::thread::sleep(Duration::from_millis(10));
+            }
+            // Made by a click and never used: nothing is lost with it.
+            let unused = open.temporary && project.can_undo().is_none() && project.history()?.len() == 1;
+            if unused {
+                project.close()?;
+                let removed = std::fs::remove_file(&open.path);
+                desk.inner.recent.forget(&open.path);
+                return removed.map_err(|error| {
+                    CommandError::failed(format!("{} was left behind: {error}", open.path.display()))
+                });
             }
             if let Some(png) = thumbnail {
                 // Only for show: a project without one is as good.
@@ -432,11 +447,7 @@ impl Desk {
     }
 
     /// Likewise for a certain opening of a project, which may have been closed meanwhile.
-    fn change_in<T>(
-        &self,
-        open: &Arc<Open>,
-        work: impl FnOnce(&mut Project) -> Answer<T>,
-    ) -> Answer<(T, ProjectView)> {
+    fn change_in<T>(&self, open: &Arc<Open>, work: impl FnOnce(&mut Project) -> Answer<T>) -> Answer<(T, ProjectView)> {
         let mut state = open.state();
         let project = state.project.as_mut().ok_or_else(closed)?;
         let result = work(project);

@@ -137,7 +137,8 @@ impl Desk {
     pub(super) fn thumbnail(&self, open: &Open, document: &Document) -> Option<Vec<u8>> {
         let rect = picture_rect(document)?;
         if self.can_draw()
-            && let Ok(small) = self.flat(open, &Arc::new(Scene::new(document)), rect, within(rect.width, rect.height, THUMBNAIL))
+            && let Ok(small) =
+                self.flat(open, &Arc::new(Scene::new(document)), rect, within(rect.width, rect.height, THUMBNAIL))
         {
             let mut bytes = Vec::new();
             DynamicImage::ImageRgba8(small).write_to(&mut Cursor::new(&mut bytes), image::ImageFormat::Png).ok()?;
@@ -193,7 +194,8 @@ impl Desk {
     }
 
     fn job_preview(&self, job: &str, index: &str) -> Reply {
-        let found = job.parse().ok().zip(index.parse().ok()).and_then(|(job, index)| self.inner.queue.preview(job, index));
+        let found =
+            job.parse().ok().zip(index.parse().ok()).and_then(|(job, index)| self.inner.queue.preview(job, index));
         let Some(picture) = found else { return missing("this job has no such preview") };
         match encode_quickly(&DynamicImage::ImageRgb8(picture.as_ref().clone())) {
             Ok(picture) => Reply::Picture { picture, lasting: true },
@@ -227,7 +229,8 @@ impl Desk {
         let document = open.document();
         // A name that every file system takes.
         let clean = |name: &str| -> String {
-            let name: String = name.chars().map(|c| if c.is_alphanumeric() || " -_".contains(c) { c } else { '_' }).collect();
+            let name: String =
+                name.chars().map(|c| if c.is_alphanumeric() || " -_".contains(c) { c } else { '_' }).collect();
             let name = name.trim();
             if name.is_empty() { "picture".into() } else { name.chars().take(60).collect() }
         };
@@ -260,7 +263,13 @@ impl Desk {
         let Some(rect) = layer.patches.iter().map(|patch| patch.rect).reduce(|all, rect| all.union(&rect)) else {
             return Ok(Some(nothing()));
         };
-        let alone = Layer { visible: true, opacity: 1.0, blend: outframe_document::BlendMode::Normal, group: None, ..layer.clone() };
+        let alone = Layer {
+            visible: true,
+            opacity: 1.0,
+            blend: outframe_document::BlendMode::Normal,
+            group: None,
+            ..layer.clone()
+        };
         let generations = document.generations.clone();
         let alone = Document { layers: vec![alone], generations, ..Document::default() };
         let small = self.flat(open, &Arc::new(Scene::new(&alone)), rect, within(rect.width, rect.height, size))?;
@@ -280,7 +289,8 @@ impl Desk {
         let dragged = live.and_then(|version| {
             lock(&open.live).get(shot).filter(|(newest, _)| *newest >= version).map(|(_, shot)| shot.clone())
         });
-        let stored = || id(shot, "shot").ok().and_then(|id| document.shots.iter().find(|found| found.id == id).cloned());
+        let stored =
+            || id(shot, "shot").ok().and_then(|id| document.shots.iter().find(|found| found.id == id).cloned());
         let Some(shot) = dragged.or_else(stored) else { return Ok(None) };
         let height = ((f64::from(width) * f64::from(shot.height) / f64::from(shot.width)).round() as u32).max(1);
         let film = ShotFilm::new(&document, &shot).map_err(|error| error.to_string())?;
@@ -302,15 +312,29 @@ fn pixels(drawn: Result<Picture, outframe_compositor::Error>) -> Result<RgbaImag
 fn take_picture(open: &Open, take: &str, size: u32) -> Result<Option<Encoded>, String> {
     let Ok(take) = id::<TakeId>(take, "take") else { return Ok(None) };
     let document = open.document();
-    let Some(found) = document.generations.values().find_map(|generation| generation.take(take)) else { return Ok(None) };
-    let image = open.source()?.load(&found.image)?;
-    let (width, height) = within(image.width(), image.height(), size);
-    let small = if (width, height) == (image.width(), image.height()) {
-        image
-    } else {
-        image.resize_exact(width, height, FilterType::CatmullRom)
+    let Some(found) = document.generations.values().find_map(|generation| generation.take(take)) else {
+        return Ok(None);
     };
-    encode_quickly(&small).map(Some)
+    let source = open.source()?;
+    let image = source.load(&found.image)?;
+    let (width, height) = within(image.width(), image.height(), size);
+    let small = |image: DynamicImage| {
+        if (image.width(), image.height()) == (width, height) {
+            image
+        } else {
+            image.resize_exact(width, height, FilterType::CatmullRom)
+        }
+    };
+    let mut shown = small(image);
+    if let Some(mask) = &found.mask {
+        let mask = small(source.load(mask)?).into_luma8();
+        let mut masked = shown.into_rgba8();
+        for (pixel, mask) in masked.pixels_mut().zip(mask.pixels()) {
+            pixel.0[3] = (u16::from(pixel.0[3]) * u16::from(mask.0[0]) / 255) as u8;
+        }
+        shown = DynamicImage::ImageRgba8(masked);
+    }
+    encode_quickly(&shown).map(Some)
 }
 
 fn missing(why: &str) -> Reply {

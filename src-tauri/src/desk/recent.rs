@@ -74,8 +74,8 @@ impl Recent {
         let view = |entry: Entry| {
             let exists = entry.path.is_file();
             let png = if exists { Project::thumbnail_of(&entry.path).ok().flatten() } else { None };
-            let thumbnail =
-                png.map(|png| format!("data:image/png;base64,{}", base64::engine::general_purpose::STANDARD.encode(png)));
+            let thumbnail = png
+                .map(|png| format!("data:image/png;base64,{}", base64::engine::general_purpose::STANDARD.encode(png)));
             let path = entry.path.to_string_lossy().into_owned();
             RecentProject { path, title: entry.title, opened_at: entry.opened_at, thumbnail, exists }
         };

@@ -60,7 +60,8 @@ impl Desk {
             let shot = project.next_shot_id();
             let index = project.document().shots.len();
             let taken = |name: &str| project.document().shots.iter().any(|shot| shot.name == name);
-            let name = (index + 1..).map(|number| format!("Shot {number}")).find(|name| !taken(name)).unwrap_or_default();
+            let name =
+                (index + 1..).map(|number| format!("Shot {number}")).find(|name| !taken(name)).unwrap_or_default();
             let (width, height) = film_size(&frame);
             let shot = Shot {
                 width,

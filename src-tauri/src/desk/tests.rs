@@ -15,8 +15,8 @@ use tokio::runtime::Handle;
 
 use super::*;
 use crate::api::{
-    ErrorKind, ExportInput, ExtendInput, FilmFormat, FilmInput, GenerateInput, LayerChange, MoveKind, Region, RegionShape,
-    Settings, ShotInput, VaryInput,
+    ErrorKind, ExportInput, ExtendInput, FilmFormat, FilmInput, GenerateInput, LayerChange, MoveKind, Region,
+    RegionShape, Settings, ShotInput, VaryInput,
 };
 
 struct Bench {
@@ -42,7 +42,8 @@ impl Bench {
         let keep = Arc::clone(&told);
         let models = Models::at(vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../models")]);
         let listener = move |event| keep.lock().unwrap().push(event);
-        let desk = Desk::new(Handle::current(), Studio::new(engine, models), folders, "software".into(), listener).unwrap();
+        let desk =
+            Desk::new(Handle::current(), Studio::new(engine, models), folders, "software".into(), listener).unwrap();
         Self { folder, desk, told }
     }
 
@@ -125,6 +126,7 @@ async fn projects_are_made_named_closed_and_found_again() {
     // Naming moves a project that had no name.
     let back = desk.open_project(first.path.clone().into()).await.unwrap();
     assert_eq!((back.layers.len(), back.undo.as_deref()), (1, Some("Import a.png")));
+    assert!(!Path::new(&second.path).exists(), "it was never used");
     let named = desk.save_project_as(bench.path("Garden")).await.unwrap();
     assert!(!named.temporary && named.title == "Garden" && named.path.ends_with("Garden.outframe"));
     assert!(!Path::new(&first.path).exists());
@@ -141,7 +143,8 @@ async fn projects_are_made_named_closed_and_found_again() {
     for name in ["Garden.outframe", "Copy.outframe"] {
         assert!(Project::thumbnail_of(bench.path(name)).unwrap().is_some(), "made when the first was closed");
     }
-    let left: Vec<_> = std::fs::read_dir(bench.folder.path()).unwrap().flatten().map(|entry| entry.file_name()).collect();
+    let left: Vec<_> =
+        std::fs::read_dir(bench.folder.path()).unwrap().flatten().map(|entry| entry.file_name()).collect();
     assert!(left.iter().all(|name| !name.to_string_lossy().contains("outframe-")), "logs and locks are gone: {left:?}");
 }
 
@@ -180,7 +183,10 @@ async fn edits_tell_what_looks_different() {
         )
         .unwrap();
     let view = desk.current_project().unwrap().unwrap();
-    assert_eq!(imported.iter().map(|one| one.layer.clone()).collect::<Vec<_>>(), [view.layers[0].id.clone(), view.layers[1].id.clone()]);
+    assert_eq!(
+        imported.iter().map(|one| one.layer.clone()).collect::<Vec<_>>(),
+        [view.layers[0].id.clone(), view.layers[1].id.clone()]
+    );
     assert_eq!(view.layers[0].bounds.unwrap(), Rect::new(0, 0, 600, 400).into(), "centred");
     let above = view.layers[1].id.clone();
     let dirty = |bench: &Bench| bench.events().last().unwrap().dirty.clone();
@@ -238,7 +244,8 @@ async fn tiles_show_the_picture_and_change_only_where_it_does() {
     assert_eq!(bench.pixels(&format!("/{key}/{}/tile/0/9/9", view.revision), "").dimensions(), (1, 1));
     let thumbnail = bench.pixels(&format!("/{key}/{}/layer/{}", view.revision, view.layers[0].id), "size=48");
     assert_eq!(thumbnail.dimensions(), (48, 16));
-    for wrong in ["/", "/x/1/tile/0/0/0", "/job/1/0/0", &format!("/{key}/1/tile/0/a/0"), &format!("/{key}/1/layer/77")] {
+    for wrong in ["/", "/x/1/tile/0/0/0", "/job/1/0/0", &format!("/{key}/1/tile/0/a/0"), &format!("/{key}/1/layer/77")]
+    {
         assert!(matches!(bench.get(wrong, ""), Reply::Missing(_)), "{wrong}");
     }
     desk.close_project().await.unwrap();
@@ -351,7 +358,10 @@ async fn a_missing_engine_is_told_and_costs_nothing() {
     let seed = Settings { seed: Some("many".into()), ..settings.clone() };
     assert_eq!(desk.generate(GenerateInput { settings: seed, ..input.clone() }).unwrap_err().kind, ErrorKind::Invalid);
     let failed = bench.finished(desk.generate(input).unwrap()).await;
-    assert!(failed.state == JobState::Failed && failed.error.as_ref().unwrap().contains("outframe-engine"), "{failed:?}");
+    assert!(
+        failed.state == JobState::Failed && failed.error.as_ref().unwrap().contains("outframe-engine"),
+        "{failed:?}"
+    );
     assert_eq!(desk.engine_status().await.state, crate::api::EngineState::Failed);
     assert_eq!(desk.current_project().unwrap().unwrap().revision, 1);
     // What an extension would do is known without the engine.
@@ -411,7 +421,13 @@ async fn painting_goes_through_the_queue_while_the_project_is_edited() {
     let varying = desk.vary(vary).unwrap();
     desk.place_take(&made.id, &made.takes[1].id, 500.0, 500.0).unwrap();
     let (extended, varied) = (bench.finished(extending).await, bench.finished(varying).await);
-    assert_eq!((extended.state, varied.state), (JobState::Done, JobState::Done), "{:?} {:?}", extended.error, varied.error);
+    assert_eq!(
+        (extended.state, varied.state),
+        (JobState::Done, JobState::Done),
+        "{:?} {:?}",
+        extended.error,
+        varied.error
+    );
     let now = desk.current_project().unwrap().unwrap();
     assert_eq!((now.frames[0].rect.width, now.generations.len()), (160, 3));
     let after = bench.pixels(&format!("/{}/{}/tile/0/0/0", now.key, now.revision), "");
