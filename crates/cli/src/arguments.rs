@@ -104,7 +104,7 @@ pub(crate) enum Command {
     /// Make and change shots: what a camera does over the picture
     #[command(after_help = "Examples:
   outframe shot sea.outframe add --truck 0.5 --zoom 1.4 --seconds 4
-  outframe shot sea.outframe set 1 --dial pan=-2.5 --easing out --motion-blur 180
+  outframe shot sea.outframe set \"Shot 1\" --dial pan=-2.5 --easing out --motion-blur 180
   outframe shot sea.outframe add --dolly 0..0.4 --handheld 0.6 --size 1280x720 --fps 25
   outframe shot sea.outframe import --deforum settings.json
   outframe shot sea.outframe list")]
@@ -116,14 +116,14 @@ pub(crate) enum Command {
     },
     /// Paint what a shot sees and the picture lacks
     #[command(after_help = "Examples:
-  outframe cover sea.outframe 1 --dry-run
+  outframe cover sea.outframe \"Shot 1\" --dry-run
   outframe cover sea.outframe \"Shot 1\" --prompt \"cliffs\"")]
     Cover(Cover),
     /// Write the film of a shot
     #[command(after_help = "Examples:
-  outframe film sea.outframe 1 --out sea.mp4
-  outframe film sea.outframe 1 --out sea.mp4 --format mp4-h264 --quality 90
-  outframe film sea.outframe 1 --out pictures")]
+  outframe film sea.outframe \"Shot 1\" --out sea.mp4
+  outframe film sea.outframe \"Shot 1\" --out sea.mp4 --format mp4-h264 --quality 90
+  outframe film sea.outframe \"Shot 1\" --out pictures")]
     Film(Film),
     /// Show the takes of a project's generations, and choose between them
     #[command(after_help = "Examples:

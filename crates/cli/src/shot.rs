@@ -89,12 +89,19 @@ fn table(rows: &[ShotRow]) -> String {
     let mut text = String::new();
     for row in rows {
         text += &format!(
-            "{:>4}  {}: {}x{}, {} pictures at {:.5} a second, {:.2} s\n",
-            row.shot, row.name, row.width, row.height, row.frames, row.rate, row.seconds
+            "{:>4}  {}: {}x{}, {} pictures at {} a second, {:.2} s\n",
+            row.shot,
+            row.name,
+            row.width,
+            row.height,
+            row.frames,
+            rounded(row.rate),
+            row.seconds
         );
         for MoveRow { kind, from, to, start, end, unit, .. } in &row.moves {
             // The names of kinds are those of the file, which are JSON strings.
             let kind = serde_json::to_value(kind).ok().and_then(|name| name.as_str().map(String::from));
+            let (start, end) = (rounded(*start), rounded(*end));
             text += &format!("      {} {start} to {end} {unit}, pictures {from} to {to}\n", kind.unwrap_or_default());
         }
         if row.keyframes > 0 {
@@ -102,6 +109,11 @@ fn table(rows: &[ShotRow]) -> String {
         }
     }
     text
+}
+
+/// To four decimals, as many as people can tell apart.
+fn rounded(value: f64) -> f64 {
+    (value * 1e4).round() / 1e4
 }
 
 /// The shot of this number or name.
@@ -149,6 +161,9 @@ pub(crate) fn shot(file: &Path, command: &ShotCommand, json: bool) -> anyhow::Re
             let imported = read_moves(from, shot.frames)?;
             for note in &imported.notes {
                 eprintln!("note: {note}");
+            }
+            if imported.moves.is_empty() && imported.keyframes.is_empty() {
+                bail!("The file says nothing that moves a camera. Is it of the program that you named?");
             }
             shots::apply_imported(&imported, &mut shot);
             add(&mut project, shot, "Import shot")?;

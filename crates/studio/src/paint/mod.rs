@@ -503,3 +503,55 @@ fn last_prompt(project: &Project, rect: Rect) -> String {
         .map(|provenance| provenance.request.prompt.clone())
         .unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A shell spawns the work on its runtime.
+    #[allow(dead_code, reason = "that it compiles is the test")]
+    fn painting_can_be_spawned<'a>(
+        studio: &'a Studio,
+        plan: FillPlan,
+        events: EventSink<'a>,
+        cancel: &'a CancellationToken,
+    ) -> impl Future<Output = Result<Painted, StudioError>> + Send + 'a {
+        fn shared<T: Send + Sync>() {}
+        shared::<(FillPlan, Painted, Studio)>();
+        studio.paint(plan, events, cancel)
+    }
+
+    #[test]
+    fn a_sheet_is_shown_where_it_was_painted() {
+        let scene =
+            RgbaImage::from_fn(40, 20, |x, _| image::Rgba(if x < 24 { [(x * 9) as u8, 80, 30, 255] } else { [0; 4] }));
+        let context = Rect::new(100, -7, 40, 20);
+        let area = Rect::new(116, -7, 24, 20);
+        let window = WindowPlan { context, size: (40, 20), scene: scene.clone(), task: Task::Unknown(vec![area]) };
+        let mut desk = Desk { sheets: vec![(area, RgbaImage::new(24, 20))] };
+        let prepared = desk.prepare(&window, 0.7).unwrap();
+        assert_eq!(prepared.kept.flags().iter().filter(|flag| **flag).count(), 16 * 20, "known pixels are not kept");
+        assert!((prepared.strength - 0.7).abs() < 1e-9);
+        desk.keep(&window, &prepared, &RgbImage::from_pixel(40, 20, image::Rgb([90, 90, 90])));
+        let sheet = SheetPlan { rect: area, windows: vec![window] };
+        let (png, mask) = desk.finish(&sheet).unwrap();
+        let (mask, picture) = (mask.unwrap(), image::load_from_memory(&png).unwrap().into_rgb8());
+        for (x, y, shown) in mask.enumerate_pixels() {
+            assert_eq!(shown.0[0], if x < 8 { 0 } else { 255 });
+            // Under the mask lies the known picture, for filters that reach across its edge.
+            let [r, g, b, _] = scene.get_pixel(x + 16, y).0;
+            assert!(x >= 8 || picture.get_pixel(x, y).0 == [r, g, b]);
+        }
+        // Now all is known.
+        assert!(desk.prepare(&sheet.windows[0], 0.7).is_none());
+    }
+
+    #[test]
+    fn without_any_known_picture_all_of_the_noise_is_used() {
+        let context = Rect::new(0, 0, 16, 16);
+        let window =
+            WindowPlan { context, size: (16, 16), scene: RgbaImage::new(16, 16), task: Task::Unknown(vec![context]) };
+        let prepared = Desk::default().prepare(&window, 0.6).unwrap();
+        assert!((prepared.strength - 1.0).abs() < 1e-9);
+    }
+}
