@@ -6,7 +6,7 @@ function source() {
   const asked: { id: TileId; resolve: (picture: string) => void; reject: () => void; cancelled: boolean }[] =
     [];
   const fetch = (id: TileId) => {
-    const request = { id, resolve: (picture: string) => void picture, reject: () => {}, cancelled: false };
+    const request: (typeof asked)[number] = { id, resolve: () => {}, reject: () => {}, cancelled: false };
     const picture = new Promise<string>((resolve, reject) => {
       request.resolve = resolve;
       request.reject = () => reject(new Error("gone"));
