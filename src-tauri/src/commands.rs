@@ -1,5 +1,7 @@
 //! The commands of the front end: each is one call of the desk.
 
+#![allow(clippy::needless_pass_by_value, reason = "Tauri hands over what it has read from the message, by value")]
+
 use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
@@ -57,7 +59,7 @@ pub(crate) async fn engine_status(desk: Hand<'_>) -> Answer<EngineView> {
 }
 
 #[tauri::command(async)]
-pub(crate) fn current_project(desk: Hand<'_>) -> Answer<Option<ProjectView>> {
+pub(crate) fn current_project(desk: Hand<'_>) -> Option<ProjectView> {
     desk.current_project()
 }
 

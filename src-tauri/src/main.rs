@@ -83,8 +83,8 @@ fn run() -> anyhow::Result<()> {
     start(file)
 }
 
-/// Without a display the toolkit would panic, and without a graphics device WebKit's way through DMA buffers is a slow detour
-/// over software: a third of the frame rate, and half again the memory. WebKit reads the variable when it is loaded and it cannot be
+/// Without a display the toolkit would panic, and without a graphics device `WebKit`'s way through DMA buffers is a slow detour
+/// over software: a third of the frame rate, and half again the memory. `WebKit` reads the variable when it is loaded and it cannot be
 /// set safely later, so the program starts itself anew with it, in the same process.
 #[cfg(target_os = "linux")]
 fn prepare_renderer() -> anyhow::Result<()> {
@@ -187,30 +187,7 @@ fn start(file: Option<PathBuf>) -> anyhow::Result<()> {
             commands::open_monitor,
             commands::reveal,
         ])
-        .setup(move |app| {
-            let handle = app.handle().clone();
-            let studio = Studio::new(EngineOptions::default(), Models::discover());
-            let adapter = std::env::var("OUTFRAME_ADAPTER").unwrap_or_default();
-            let teller = Teller { app: handle.clone(), shown: Mutex::default() };
-            let runtime = tauri::async_runtime::handle().inner().clone();
-            let desk = Desk::new(runtime, studio, folders, adapter, move |event| teller.tell(event))?;
-            let (menu, recent) = menu::build(&handle, &desk.recent_titles())?;
-            desk.warm_up();
-            app.manage(desk);
-            app.manage(recent);
-            app.set_menu(menu)?;
-            app.on_menu_event(|app, event| menu::chosen(app, &event));
-            for window in &app.config().app.windows.clone() {
-                let window = WebviewWindowBuilder::from_config(&handle, window)?.build()?;
-                // Of the web view alone: the menu keeps the colours of the desktop.
-                let view: &tauri::Webview = window.as_ref();
-                view.set_background_color(Some(BACKGROUND))?;
-            }
-            if let Some(file) = file {
-                open_file(&handle, file);
-            }
-            Ok(())
-        })
+        .setup(move |app| Ok(set_up(app, folders, file)?))
         .build(tauri::generate_context!())
         .context("the window cannot be opened")?;
     app.run(|app, event| {
@@ -218,6 +195,32 @@ fn start(file: Option<PathBuf>) -> anyhow::Result<()> {
             end(app);
         }
     });
+    Ok(())
+}
+
+/// Makes the desk, and then the window, whose front end finds it ready.
+fn set_up(app: &mut tauri::App, folders: Folders, file: Option<PathBuf>) -> anyhow::Result<()> {
+    let handle = app.handle().clone();
+    let studio = Studio::new(EngineOptions::default(), Models::discover());
+    let adapter = std::env::var("OUTFRAME_ADAPTER").unwrap_or_default();
+    let teller = Teller { app: handle.clone(), shown: Mutex::default() };
+    let runtime = tauri::async_runtime::handle().inner().clone();
+    let desk = Desk::new(runtime, studio, folders, adapter, move |event| teller.tell(event))?;
+    let (menu, recent) = menu::build(&handle, &desk.recent_titles())?;
+    desk.warm_up();
+    app.manage(desk);
+    app.manage(recent);
+    app.set_menu(menu)?;
+    app.on_menu_event(|app, event| menu::chosen(app, &event));
+    for window in &app.config().app.windows.clone() {
+        let window = WebviewWindowBuilder::from_config(&handle, window)?.build()?;
+        // Of the web view alone: the menu keeps the colours of the desktop.
+        let view: &tauri::Webview = window.as_ref();
+        view.set_background_color(Some(BACKGROUND))?;
+    }
+    if let Some(file) = file {
+        open_file(&handle, file);
+    }
     Ok(())
 }
 

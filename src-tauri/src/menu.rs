@@ -17,7 +17,8 @@ const RECENT: &str = "recent:";
 const SHOWN: usize = 12;
 const FULL_SCREEN: &str = "full-screen";
 const QUIT: &str = "quit";
-/// The items that act on the focused text, with WebKit's names for them.
+/// The items that act on the focused text, with `WebKit`'s names for them.
+#[cfg(target_os = "linux")]
 const EDITING: [(&str, &str, &str); 3] = [("cut", "Cut", "Cut"), ("copy", "Copy", "Copy"), ("paste", "Paste", "Paste")];
 
 /// The part of the menu that shows recent projects.

@@ -216,7 +216,9 @@ impl Cache {
             address.footprint().is_some_and(|rect| areas.iter().any(|area| area.intersection(&rect).is_some()))
         };
         let stale: Vec<TileAddress> = self.tiles.keys().copied().filter(touched).collect();
-        stale.into_iter().for_each(|address| self.forget(address));
+        for address in stale {
+            self.forget(address);
+        }
     }
 }
 
@@ -417,14 +419,14 @@ impl Shared {
             let (Some((revision, document, draw)), Some(rect), Some(footprint)) =
                 (scene, address.rect(), address.footprint())
             else {
-                return self.answer(opening, address, &Err(TileError::Closed), |_| false);
+                return self.refuse(opening, address);
             };
             let drawn = draw(&document, rect, (SIDE, SIDE)).and_then(|image| encode(image, address.level));
             let mut state = self.state();
             let State { scene, cache, .. } = &mut *state;
             let Some(scene) = scene.as_ref().filter(|scene| scene.opening == opening && !scene.key.is_empty()) else {
                 drop(state);
-                return self.answer(opening, address, &Err(TileError::Closed), |_| false);
+                return self.refuse(opening, address);
             };
             let stale = scene.changed_since(revision, &footprint);
             if stale && drawn.is_ok() && retries < MAX_RETRIES {
@@ -450,16 +452,11 @@ impl Shared {
         }
     }
 
-    fn answer(
-        &self,
-        opening: u64,
-        address: TileAddress,
-        answer: &Result<Encoded, TileError>,
-        lasting: impl Fn(u64) -> bool,
-    ) {
+    /// Answers all who wait for a tile of a project that is closed.
+    fn refuse(&self, opening: u64, address: TileAddress) {
         let waiting = self.state().drawing.remove(&(opening, address)).unwrap_or_default();
-        for (asked, reply) in waiting {
-            reply(answer.clone().map(|picture| Tile { picture, lasting: lasting(asked) }));
+        for (_, reply) in waiting {
+            reply(Err(TileError::Closed));
         }
     }
 }
@@ -471,7 +468,9 @@ fn refuse(work: Vec<Work>) {
 fn refuse_with(work: Vec<Work>, error: &TileError) {
     for work in work {
         if let Work::Tile { replies, .. } = work {
-            replies.into_iter().for_each(|(_, reply)| reply(Err(error.clone())));
+            for (_, reply) in replies {
+                reply(Err(error.clone()));
+            }
         }
     }
 }

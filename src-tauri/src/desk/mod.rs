@@ -225,10 +225,10 @@ impl Desk {
         self.inner.recent.forget(Path::new(path));
     }
 
-    pub(crate) fn current_project(&self) -> Answer<Option<ProjectView>> {
-        let Some(open) = lock(&self.inner.open).clone() else { return Ok(None) };
+    pub(crate) fn current_project(&self) -> Option<ProjectView> {
+        let open = lock(&self.inner.open).clone()?;
         let state = open.state();
-        Ok(state.project.as_ref().map(|project| view(&open, project, state.revision)))
+        state.project.as_ref().map(|project| view(&open, project, state.revision))
     }
 
     /// Makes a project and opens it; without a path in the program's own folder.

@@ -60,8 +60,9 @@ impl Desk {
             let shot = project.next_shot_id();
             let index = project.document().shots.len();
             let taken = |name: &str| project.document().shots.iter().any(|shot| shot.name == name);
-            let name =
-                (index + 1..).map(|number| format!("Shot {number}")).find(|name| !taken(name)).unwrap_or_default();
+            // Among one more name than there are shots one is free.
+            let name = (index + 1..=2 * index + 1).map(|number| format!("Shot {number}")).find(|name| !taken(name));
+            let name = name.unwrap_or_default();
             let (width, height) = film_size(&frame);
             let shot = Shot {
                 width,
@@ -77,7 +78,7 @@ impl Desk {
     /// Stores a shot as it is now, as one step.
     pub(crate) fn set_shot(&self, input: &ShotInput) -> Answer<ProjectView> {
         let open = self.open()?;
-        let (_, view) = self.change_in(&open, |project| {
+        let ((), view) = self.change_in(&open, |project| {
             let Some(known) = &input.id else {
                 let shot = project.next_shot_id();
                 let shot = views::shot_from(input, shot, None)?;
