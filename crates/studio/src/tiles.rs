@@ -312,8 +312,11 @@ impl Tiles {
                     replies.extend(earlier);
                 }
                 state.waiting.push(Work::Tile { opening, address, replies });
-                let refused =
-                    if state.waiting.len() > MAX_WAITING { vec![state.waiting.remove(0)] } else { Vec::new() };
+                let oldest = || state.waiting.iter().position(|work| matches!(work, Work::Tile { .. }));
+                let refused = match oldest() {
+                    Some(oldest) if state.waiting.len() > MAX_WAITING => vec![state.waiting.remove(oldest)],
+                    _ => Vec::new(),
+                };
                 drop(state);
                 self.shared.wake.notify_one();
                 refuse_with(refused, &TileError::Superseded);
@@ -321,9 +324,14 @@ impl Tiles {
         }
     }
 
-    /// Runs something else on the service's threads, the newest first like tiles: a thumbnail, a film's picture.
-    pub fn run(&self, work: impl FnOnce() + Send + 'static) {
-        self.shared.state().waiting.push(Work::Other(Box::new(work)));
+    /// Runs something else on the service's threads: at once like the newest tile when it is urgent, a film's picture for
+    /// instance; else, as thumbnails, when no tile is waited for.
+    pub fn run(&self, urgent: bool, work: impl FnOnce() + Send + 'static) {
+        let work = Work::Other(Box::new(work));
+        let mut state = self.shared.state();
+        let at = if urgent { state.waiting.len() } else { 0 };
+        state.waiting.insert(at, work);
+        drop(state);
         self.shared.wake.notify_one();
     }
 }
@@ -810,14 +818,17 @@ mod tests {
         while !tiles.shared.state().waiting.is_empty() {
             thread::sleep(Duration::from_millis(1));
         }
+        let (later, urgent) = (send.clone(), send.clone());
+        tiles.run(false, move || later.send((100, true)).unwrap());
         for x in 1..4 {
             ask(x);
         }
+        tiles.run(true, move || urgent.send((200, true)).unwrap());
         for _ in 0..4 {
             go.send(()).unwrap();
         }
-        let order: Vec<_> = (0..4).map(|_| receive.recv_timeout(Duration::from_secs(10)).unwrap()).collect();
-        assert_eq!(order, [(0, true), (3, true), (2, true), (1, true)]);
+        let order: Vec<_> = (0..6).map(|_| receive.recv_timeout(Duration::from_secs(10)).unwrap().0).collect();
+        assert_eq!(order, [0, 200, 3, 2, 1, 100]);
     }
 
     #[test]

@@ -166,18 +166,18 @@ impl Desk {
             [key, _revision, "layer", layer] => {
                 let size = number("size").unwrap_or(64).clamp(1, MAX_SMALL);
                 let layer = layer.to_owned();
-                self.drawn(key, respond, move |desk, open| desk.layer_picture(open, &layer, size));
+                self.drawn(key, false, respond, move |desk, open| desk.layer_picture(open, &layer, size));
             }
             [key, "take", take] => {
                 let size = number("size").unwrap_or(160).clamp(1, MAX_SMALL);
                 let take = take.to_owned();
-                self.drawn(key, respond, move |_, open| take_picture(open, &take, size));
+                self.drawn(key, false, respond, move |_, open| take_picture(open, &take, size));
             }
             [key, _revision, "shot", shot, picture] => {
                 let width = number("width").unwrap_or(640).clamp(16, MAX_WIDE);
                 let live = query.get("live").and_then(|version| version.parse().ok());
                 let (shot, picture) = (shot.to_owned(), picture.parse().unwrap_or(0));
-                self.drawn(key, respond, move |desk, open| desk.shot_picture(open, &shot, live, picture, width));
+                self.drawn(key, true, respond, move |desk, open| desk.shot_picture(open, &shot, live, picture, width));
             }
             _ => respond(missing("there is nothing at this address")),
         }
@@ -207,13 +207,14 @@ impl Desk {
     fn drawn(
         &self,
         key: &str,
+        urgent: bool,
         respond: Respond,
         draw: impl FnOnce(&Self, &Arc<Open>) -> Result<Option<Encoded>, String> + Send + 'static,
     ) {
         let open = lock(&self.inner.open).clone().filter(|open| open.key == key);
         let Some(open) = open else { return respond(Reply::Missing(TileError::Closed.to_string())) };
         let inner = Arc::downgrade(&self.inner);
-        self.inner.tiles.run(move || {
+        self.inner.tiles.run(urgent, move || {
             let Some(inner) = inner.upgrade() else { return };
             respond(match draw(&Self { inner }, &open) {
                 Ok(Some(picture)) => Reply::Picture { picture, lasting: true },
