@@ -22,7 +22,7 @@ step "4. The last step is taken back and done again: nothing is ever lost" undo 
 step "   ..." redo "$project"
 step "5. The finished picture as a file" export "$project" --out "$folder/4-finished.png"
 step "6. A region is made anew; beside it nothing changes" \
-    vary "$project" --rect 40,140,96,72 --prompt "a small sailing boat on the sea" --strength 0.85 --takes 2 --seed 5
+    vary "$project" --rect 40,140,96,72 --prompt "dark rocks in a calm sea" --strength 0.7 --takes 2 --seed 5
 "$outframe" export "$project" --out "$folder/5-varied.png" --quiet >/dev/null
 step "7. A camera is directed over the picture: it goes to the right and up, and closer" \
     shot "$project" add --name "Over the sea" --truck 0..0.35 --pedestal 0.1 --zoom 1.0..1.25 --seconds 3 --easing easy-ease

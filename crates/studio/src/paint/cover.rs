@@ -3,7 +3,7 @@
 use outframe_camera::PixelRect;
 use outframe_document::{GenerationKind, Project, Rect, Shot};
 
-use super::{Common, FillPlan, Target, Task, WindowPlan, last_prompt, model_size, vary::along};
+use super::{Common, FillPlan, Target, Task, WindowPlan, model_size, scene_prompt, vary::along};
 use crate::{
     Pictures, Settings, StudioError,
     session::ReadyModel,
@@ -33,7 +33,7 @@ impl FillPlan {
     ) -> Result<Self, StudioError> {
         let size = model_size(model);
         let native = size.round_up(size.native);
-        let Some((coverage, ground, scale)) = plan_fills(project, shot, native)? else {
+        let Some((fills, ground, scale)) = plan_fills(project, shot, native)? else {
             return Err(StudioError::InvalidRequest(format!(
                 "The shot “{}” lacks nothing: there is picture wherever it looks.",
                 shot.name
@@ -41,7 +41,7 @@ impl FillPlan {
         };
         let document = project.document();
         let view = view_of(&to_camera(document, shot)?);
-        let prompt = request.prompt.clone().unwrap_or_else(|| last_prompt(project, view));
+        let prompt = request.prompt.clone().unwrap_or_else(|| scene_prompt(project, view));
         let common = Common {
             kind: GenerationKind::Fill,
             step: "Paint what is missing".into(),
@@ -58,7 +58,7 @@ impl FillPlan {
         let mut known = ground.opaque.iter().copied().reduce(|all, rect| all.union(&rect)).unwrap_or(view);
         let mut pictures = Pictures::new(project);
         let side = (f64::from(native) * scale).round() as u32;
-        for fill in &coverage.fills {
+        for fill in &fills {
             let window = canvas_rect(&fill.window)?;
             let paint = fill.paint.iter().map(canvas_rect).collect::<Result<Vec<_>, _>>()?;
             let Some(sheet) = paint.iter().copied().reduce(|all, rect| all.union(&rect)) else { continue };

@@ -3,7 +3,7 @@
 use outframe_document::{Frame, GenerationKind, Project, Rect};
 
 use super::{
-    Common, FillPlan, FrameGrowth, Target, Task, WindowPlan, check_sheet, check_takes, last_prompt, model_size,
+    Common, FillPlan, FrameGrowth, Target, Task, WindowPlan, check_sheet, check_takes, model_size, scene_prompt,
 };
 use crate::{
     Pictures, Settings, StudioError,
@@ -320,7 +320,7 @@ impl FillPlan {
 
     fn grow(project: &Project, growth: &Growth, asked: Asked<'_>, model: &ReadyModel) -> Result<Self, StudioError> {
         let before = growth.frame.before;
-        let prompt = asked.prompt.cloned().unwrap_or_else(|| last_prompt(project, before));
+        let prompt = asked.prompt.cloned().unwrap_or_else(|| scene_prompt(project, before));
         let common = Common {
             kind: asked.kind,
             step: asked.step,

@@ -495,13 +495,21 @@ fn resize(image: &RgbImage, (width, height): (u32, u32)) -> RgbImage {
 
 /// The prompt of the topmost generated patch in a rectangle.
 fn last_prompt(project: &Project, rect: Rect) -> String {
+    prompt_of(project, rect, |_| true).unwrap_or_default()
+}
+
+/// The prompt of the scene in a rectangle: not that of a mere detail in it, unless there is no other.
+fn scene_prompt(project: &Project, rect: Rect) -> String {
+    let whole = |kind| matches!(kind, GenerationKind::TextToImage | GenerationKind::Extend | GenerationKind::ZoomOut);
+    prompt_of(project, rect, whole).unwrap_or_else(|| last_prompt(project, rect))
+}
+
+fn prompt_of(project: &Project, rect: Rect, counts: impl Fn(GenerationKind) -> bool) -> Option<String> {
     let document = project.document();
     let patches: Vec<_> = document.patches().collect();
-    let mut newest_first = patches.into_iter().rev().filter(|patch| patch.rect.intersection(&rect).is_some());
-    newest_first
-        .find_map(|patch| document.provenance(patch))
-        .map(|provenance| provenance.request.prompt.clone())
-        .unwrap_or_default()
+    let newest_first = patches.into_iter().rev().filter(|patch| patch.rect.intersection(&rect).is_some());
+    let mut requests = newest_first.filter_map(|patch| document.provenance(patch)).map(|how| &how.request);
+    requests.find(|request| counts(request.kind)).map(|request| request.prompt.clone())
 }
 
 #[cfg(test)]

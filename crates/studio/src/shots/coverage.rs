@@ -37,26 +37,28 @@ pub struct ShotCoverage {
 /// of fills depends. Takes milliseconds for usual shots and up to seconds for a lack of hundreds of fills.
 pub fn coverage(project: &Project, shot: &Shot, native_size: u32) -> Result<ShotCoverage, StudioError> {
     let film = Film::new(project, shot)?;
-    let coverage = film.plan(0.0, native_size)?;
+    let mut coverage = film.plan(0.0, native_size, &[])?;
+    coverage.fills = film.fills(&coverage, native_size)?;
     let ground = film.ground();
     Ok(ShotCoverage { layer: ground.layer, depth: ground.depth, coverage })
 }
 
-/// The plan to paint what a shot lacks and a little beside it, the plane that takes it, and how many canvas pixels a model's pixel
-/// has; `None` when nothing is missing.
+/// The fills that paint what a shot lacks, the plane that takes them, and how many canvas pixels a model's pixel has; `None` when
+/// nothing is missing.
 pub(crate) fn plan_fills(
     project: &Project,
     shot: &Shot,
     native_size: u32,
-) -> Result<Option<(camera::Coverage, Plane, f64)>, StudioError> {
+) -> Result<Option<(Vec<camera::Fill>, Plane, f64)>, StudioError> {
     let mut film = Film::new(project, shot)?;
-    if film.plan(0.0, native_size)?.missing.is_empty() {
+    let missing = film.plan(0.0, native_size, &[])?;
+    if missing.missing.is_empty() {
         return Ok(None);
     }
-    let plan = film.plan(MARGIN, native_size)?;
+    let fills = film.fills(&missing, native_size)?;
     let scale = film.scale(native_size);
     let ground = film.ground;
-    Ok(Some((plan, film.planes.swap_remove(ground), scale)))
+    Ok(Some((fills, film.planes.swap_remove(ground), scale)))
 }
 
 /// What the camera sees at rest, in whole pixels.
@@ -120,7 +122,25 @@ impl Film {
         if scale > 1.25 { scale } else { 1.0 }
     }
 
-    fn plan(&self, margin: f64, native_size: u32) -> Result<camera::Coverage, StudioError> {
+    /// The fills for what is missing, and for what filters reach just beside it: there is nothing to paint along the other
+    /// edges of the picture.
+    fn fills(&self, missing: &camera::Coverage, native_size: u32) -> Result<Vec<camera::Fill>, StudioError> {
+        if missing.missing.is_empty() {
+            return Ok(Vec::new());
+        }
+        let wider = self.plan(MARGIN, native_size, &[])?;
+        let step = i64::from(wider.granularity);
+        let cells = wider.missing.iter().flat_map(|rect| divided(rect, step));
+        let beside = |cell: &PixelRect| missing.missing.iter().any(|rect| !rect.grown(1).intersection(cell).is_empty());
+        let elsewhere: Vec<PixelRect> = cells.filter(|cell| !beside(cell)).collect();
+        if elsewhere.is_empty() {
+            return Ok(wider.fills);
+        }
+        Ok(self.plan(MARGIN, native_size, &elsewhere)?.fills)
+    }
+
+    /// What is missing with a margin, apart from what need not be painted.
+    fn plan(&self, margin: f64, native_size: u32, spared: &[PixelRect]) -> Result<camera::Coverage, StudioError> {
         // A quarter less than the model sees, so that there is always more known picture than the overlap.
         let side = (f64::from(native_size) * self.scale(native_size) * 0.75).clamp(64.0, 1e6) as u32;
         let options = CoverageOptions {
@@ -132,7 +152,7 @@ impl Film {
             shutter: self.shutter,
         };
         let ground = self.ground();
-        let mut covered: Vec<PixelRect> = ground.opaque.iter().map(pixel_rect).collect();
+        let mut covered: Vec<PixelRect> = ground.opaque.iter().map(pixel_rect).chain(spared.iter().copied()).collect();
         let plan = camera::plan(&self.shot, ground.depth, &covered, &options)?;
         if plan.missing.is_empty() || self.planes.len() == 1 {
             return Ok(plan);
@@ -402,6 +422,91 @@ mod tests {
                 prop_assert_eq!(exact.iter().map(|rect| u64::from(rect.width) * u64::from(rect.height)).sum::<u64>(), count);
             }
         }
+    }
+
+    /// A project with a frame of 320 x 192, a shot that trucks by half of it, and layers of these depths and areas.
+    fn project(folder: &std::path::Path, layers: &[(f64, Rect, image::DynamicImage)]) -> Project {
+        use outframe_document::{Edit, Frame, Origin, PatchContent, PatchImage, Step};
+        let mut project = Project::create(folder.join("p.outframe"), "").unwrap();
+        let rect = Rect::new(0, 0, 320, 192);
+        let frame = Frame { id: project.next_frame_id(), name: "Frame".into(), rect };
+        let mut shot = Shot::new(project.next_shot_id(), "Shot", frame.id);
+        (shot.width, shot.height, shot.frames) = (320, 192, 24);
+        let truck = camera::Move::new(camera::MoveKind::Truck, 0.0, 23.0, 0.0, 0.5);
+        shot.moves.push(super::super::from_camera(&truck));
+        let mut edits = vec![Edit::AddFrame { index: 0, frame }, Edit::AddShot { index: 0, shot: Box::new(shot) }];
+        for (index, (depth, rect, picture)) in layers.iter().enumerate() {
+            let image = project.put_blob(&crate::encode_png(picture).unwrap(), "image/png").unwrap();
+            let content = PatchContent::Image(Box::new(PatchImage { image, mask: None, origin: Origin::Drawn }));
+            let mut layer = Layer::new(project.next_layer_id(), format!("{depth}"));
+            layer.depth = *depth;
+            layer.patches.push(Patch::new(project.next_patch_id(), *rect, content));
+            edits.push(Edit::AddLayer { index, layer: Box::new(layer) });
+        }
+        project.apply(Step::new("Set up", edits)).unwrap();
+        project
+    }
+
+    fn opaque(width: u32, height: u32) -> image::DynamicImage {
+        image::RgbImage::new(width, height).into()
+    }
+
+    fn found(layers: &[(f64, Rect, image::DynamicImage)]) -> ShotCoverage {
+        let folder = tempfile::tempdir().unwrap();
+        let project = project(folder.path(), layers);
+        coverage(&project, &project.document().shots[0], 256).unwrap()
+    }
+
+    #[test]
+    fn the_farthest_plane_that_carries_the_picture_is_the_ground() {
+        let frame = Rect::new(0, 0, 320, 192);
+        let near = found(&[(1.0, frame, opaque(320, 192))]);
+        assert!((near.coverage.lack.right - 1.0 / 3.0).abs() < 0.01, "{}", near.coverage);
+        // Three times as far it moves by a third of that; and what lies before it does not count where it runs out.
+        let far = found(&[(3.0, frame, opaque(320, 192)), (1.0, frame, opaque(320, 192))]);
+        assert!((far.depth - 3.0).abs() < 1e-9);
+        assert!((far.coverage.lack.right - 1.0 / 7.0).abs() < 0.03, "{}", far.coverage);
+        // A small thing before the picture does not make the ground, wherever it is.
+        for depth in [0.5, 9.0] {
+            let small = Rect::new(40, 40, 60, 60);
+            let two = found(&[(1.0, frame, opaque(320, 192)), (depth, small, opaque(60, 60))]);
+            assert!((two.depth - 1.0).abs() < 1e-9);
+            assert_eq!(two.coverage.missing, near.coverage.missing);
+        }
+        // Painted is what is missing and a cell beside it, and nothing along the other edges.
+        let painted: f64 = near.coverage.fills.iter().flat_map(|fill| &fill.paint).map(PixelRect::area).sum();
+        assert!(near.coverage.missing_area <= painted && painted <= (160.0 + 32.0) * (192.0 + 32.0), "{painted}");
+        // A far plane that is large enough lacks nothing.
+        let wide = Rect::new(0, 0, 640, 192);
+        let all = found(&[(2.0, wide, opaque(640, 192)), (1.0, frame, opaque(320, 192))]);
+        assert!(all.coverage.missing.is_empty(), "{}", all.coverage);
+    }
+
+    #[test]
+    fn what_another_plane_always_hides_is_not_missing() {
+        let frame = Rect::new(0, 0, 320, 192);
+        let wide = Rect::new(0, 0, 640, 192);
+        // The ground has a hole, which is not made of a few rectangles.
+        let holed = image::RgbaImage::from_fn(640, 192, |x, y| {
+            let (dx, dy) = (i64::from(x) - 160, i64::from(y) - 96);
+            image::Rgba([9, 9, 9, if dx * dx + dy * dy < 900 { 0 } else { 255 }])
+        });
+        let open = found(&[(1.0, wide, holed.clone().into())]);
+        let area = open.coverage.missing_area;
+        let hole = 900.0 * std::f64::consts::PI;
+        assert!((hole..1.7 * hole).contains(&area), "{area}");
+        assert!((open.coverage.lack.inside - open.coverage.lack.total()).abs() < 1e-9);
+        // Before it a plane that hides the hole all the time, and one that does so only at rest.
+        let always = Rect::new(-320, 0, 960, 192);
+        let hidden = found(&[(1.0, wide, holed.clone().into()), (0.8, always, opaque(960, 192))]);
+        assert!(hidden.coverage.missing.is_empty(), "{}", hidden.coverage);
+        let once = Rect::new(112, 48, 96, 96);
+        let seen = found(&[(1.0, wide, holed.into()), (0.5, once, opaque(96, 96))]);
+        assert!(!seen.coverage.missing.is_empty());
+        // Half a picture that is transparent carries nothing.
+        let thin = image::RgbaImage::from_pixel(320, 192, image::Rgba([1, 1, 1, 128]));
+        let none = found(&[(1.0, frame, opaque(320, 192)), (4.0, frame, thin.into())]);
+        assert!((none.depth - 1.0).abs() < 1e-9);
     }
 
     #[test]
