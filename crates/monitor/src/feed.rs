@@ -350,7 +350,9 @@ fn load(path: &Path, shot: Option<ShotId>, known: Option<StepId>) -> Result<Load
         Some(id) => document.shots.iter().find(|shot| shot.id == id).ok_or_else(|| {
             format!("The project has no shot {id}: it was removed, or never made. Choose another shot in the editor.")
         })?,
-        None => document.shots.first().ok_or("The project has no shot yet. Make one in the editor's director panel.")?,
+        None => {
+            document.shots.first().ok_or("The project has no shot yet. Make one in the editor's director panel.")?
+        }
     };
     let camera = shots::to_camera(document, shot).map_err(|error| error.to_string())?;
     let shutter = shots::shutter(shot).map_err(|error| error.to_string())?;
@@ -371,4 +373,110 @@ fn load(path: &Path, shot: Option<ShotId>, known: Option<StepId>) -> Result<Load
         frames: shot.frames.max(1),
     };
     Ok(Loaded::New(step, info, job))
+}
+
+#[cfg(test)]
+#[path = "../tests/fixture/mod.rs"]
+mod fixture;
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, time::Instant};
+
+    use outframe_document::{Edit, ShotChange, Step};
+
+    use super::*;
+
+    /// Waits until something is so, for some seconds.
+    fn until<T>(feed: &Feed, mut so: impl FnMut(&State) -> Option<T>) -> T {
+        let begun = Instant::now();
+        loop {
+            if let Some(found) = so(&feed.state()) {
+                return found;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", feed.state());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn ready(state: &State) -> Option<Info> {
+        match &state.status {
+            Status::Ready(info) => Some(info.clone()),
+            _ => None,
+        }
+    }
+
+    fn failed(state: &State) -> Option<String> {
+        match &state.status {
+            Status::Failed(why) => Some(why.clone()),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn it_follows_a_project_that_is_being_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("Harbour.outframe");
+        let (mut project, shot) = fixture::project(&path, (64, 36));
+        let feed = Feed::new(Some(shot), 1 << 20);
+        let follower = {
+            let (feed, path) = (feed.clone(), path.clone());
+            std::thread::spawn(move || feed.follow(&path, &egui::Context::default()))
+        };
+        let info = until(&feed, ready);
+        assert_eq!((info.size, info.rate, info.frames), ([64, 36], 24.0, 96));
+        assert_eq!((info.name.as_str(), info.project.as_str()), ("Sunrise, push in", "Harbour"));
+        let version = feed.state().version;
+
+        // What the writer commits is seen, and what was rendered is out of date.
+        let change = Edit::SetShot { shot, change: ShotChange::Frames(48) };
+        project.apply(Step::new("Shorter", vec![change])).unwrap();
+        until(&feed, |state| ready(state).filter(|info| info.frames == 48));
+        assert!(feed.state().version > version);
+        project.undo().unwrap();
+        until(&feed, |state| ready(state).filter(|info| info.frames == 96));
+
+        // Another shot, which is not there; then the first again.
+        feed.show(ShotId::from_raw(999));
+        let why = until(&feed, failed);
+        assert!(why.contains("no shot 999"), "{why}");
+        feed.show(shot);
+        until(&feed, ready);
+
+        project.close().unwrap();
+        let elsewhere = folder.path().join("elsewhere");
+        fs::rename(&path, &elsewhere).unwrap();
+        let why = until(&feed, failed);
+        assert!(why.contains("gone"), "{why}");
+        fs::rename(&elsewhere, &path).unwrap();
+        until(&feed, ready);
+        feed.quit();
+        follower.join().unwrap();
+    }
+
+    #[test]
+    fn pictures_come_at_the_size_that_is_wanted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("film.outframe");
+        let (project, shot) = fixture::project(&path, (64, 36));
+        let feed = Feed::new(Some(shot), 1 << 20);
+        feed.start(path, &egui::Context::default()).unwrap();
+        feed.want(90, [32, 18]);
+        let known = until(&feed, |state| state.adapter.clone().or_else(|| state.fault.clone()));
+        if feed.state().adapter.is_none() {
+            println!("left out: {known}");
+            return;
+        }
+        let image = until(&feed, |state| state.cache.get(90).cloned());
+        assert_eq!((image.size, image.rgba.len()), ([32, 18], 32 * 18 * 4));
+        assert!(image.rgba.chunks(4).all(|pixel| pixel[3] == 255));
+        assert!(image.rgba.chunks(4).any(|pixel| pixel[2] > 60), "the picture is black");
+        // In the end all are there, and other pictures than the first.
+        until(&feed, |state| (state.cache.ranges(state.version) == [(0, 96)]).then_some(()));
+        assert_ne!(feed.state().cache.get(0).unwrap().rgba, image.rgba);
+        feed.want(0, [64, 36]);
+        until(&feed, |state| state.cache.get(0).filter(|image| image.size == [64, 36]).map(drop));
+        feed.quit();
+        project.close().unwrap();
+    }
 }

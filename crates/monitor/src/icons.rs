@@ -1,7 +1,7 @@
 //! The transport's signs, drawn: no font has them all alike.
 
 use eframe::egui::{
-    Color32, Painter, Pos2, Rect, Response, Sense, Shape, Stroke, Ui, Vec2, WidgetInfo, Role, pos2, vec2,
+    Color32, Painter, Pos2, Rect, Response, Role, Sense, Shape, Stroke, Ui, Vec2, WidgetInfo, pos2, vec2,
 };
 
 use crate::window::colours;
@@ -55,7 +55,8 @@ fn draw(painter: &Painter, rect: Rect, icon: Icon, colour: Color32) {
     let centre = rect.center();
     let at = |x: f32, y: f32| centre + vec2(x, y);
     let triangle = |points: [Pos2; 3]| painter.add(Shape::convex_polygon(points.to_vec(), colour, Stroke::NONE));
-    let bar = |x: f32, y: f32, w: f32, h: f32| painter.rect_filled(Rect::from_min_size(at(x, y), vec2(w, h)), 0.5, colour);
+    let bar =
+        |x: f32, y: f32, w: f32, h: f32| painter.rect_filled(Rect::from_min_size(at(x, y), vec2(w, h)), 0.5, colour);
     let line = Stroke::new(1.6, colour);
     match icon {
         Icon::Play => {

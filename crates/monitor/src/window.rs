@@ -6,9 +6,9 @@ use std::{
 };
 
 use eframe::egui::{
-    self, Align, Align2, CentralPanel, Color32, ColorImage, Context, FontId, Frame, Key, Layout, Margin, Modifiers, Panel,
-    Rect, RichText, ScrollArea, Sense, Stroke, TextureHandle, TextureOptions, Ui, Vec2, ViewportCommand, WidgetInfo,
-    Role, pos2, vec2,
+    self, Align, Align2, CentralPanel, Color32, ColorImage, Context, FontId, Frame, Key, Layout, Margin, Modifiers,
+    Panel, Rect, RichText, Role, ScrollArea, Sense, Stroke, TextureHandle, TextureOptions, Ui, Vec2, ViewportCommand,
+    WidgetInfo, pos2, vec2,
 };
 use outframe_document::ShotId;
 
@@ -104,6 +104,9 @@ impl Window {
             self.shot = Some(info.id);
             self.clock.change(info.rate, info.frames, now);
         }
+        if matches!(status, Status::Failed(_)) {
+            self.clock.pause();
+        }
         self.keys(ui.ctx(), now, info.is_some());
         let next = self.clock.tick(now);
         if let Some(next) = next {
@@ -126,7 +129,8 @@ impl Window {
                 self.transport(ui, info, now);
             });
         }
-        let canvas = Frame::new().fill(colours::CANVAS).inner_margin(Margin::same(if self.full_screen { 0 } else { 12 }));
+        let canvas =
+            Frame::new().fill(colours::CANVAS).inner_margin(Margin::same(if self.full_screen { 0 } else { 12 }));
         CentralPanel::default().frame(canvas).show(ui, |ui| match (info, &status) {
             (_, Status::Failed(why)) => message(ui, "There is nothing to show", why),
             (Some(info), _) => match &fault {
@@ -229,7 +233,10 @@ impl Window {
     fn scrub(&mut self, ui: &mut Ui, info: Option<&Info>, now: f64) {
         let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), 26.0), Sense::click_and_drag());
         let frames = info.map_or(1, |info| info.frames);
-        let track = Rect::from_min_max(pos2(rect.left() + 6.0, rect.top() + 10.0), pos2(rect.right() - 6.0, rect.bottom() - 8.0));
+        let track = Rect::from_min_max(
+            pos2(rect.left() + 6.0, rect.top() + 10.0),
+            pos2(rect.right() - 6.0, rect.bottom() - 8.0),
+        );
         if let (Some(_), Some(at)) = (info, response.interact_pointer_pos()) {
             let part = ((at.x - track.left()) / track.width()).clamp(0.0, 1.0);
             self.clock.seek((part * (frames - 1) as f32).round() as u32, now);
@@ -286,7 +293,11 @@ impl Window {
         // Three groups: each keeps its place, whatever the others say.
         let mut left = ui.new_child(egui::UiBuilder::new().max_rect(rect).layout(Layout::left_to_right(Align::Center)));
         let code = if ready { timecode(self.clock.position(), rate) } else { "--:--:--:--".into() };
-        left.label(RichText::new(code).font(FontId::monospace(21.0)).color(if ready { Color32::WHITE } else { colours::FAINT }));
+        left.label(RichText::new(code).font(FontId::monospace(21.0)).color(if ready {
+            Color32::WHITE
+        } else {
+            colours::FAINT
+        }));
         left.add_space(10.0);
         if ready && rect.width() > 640.0 {
             let digits = frames.to_string().len();
@@ -297,12 +308,15 @@ impl Window {
 
         let width = 5.0 * 30.0 + 38.0 + 5.0 * 4.0 + 12.0;
         let middle = Rect::from_center_size(rect.center(), vec2(width, height));
-        let mut middle = ui.new_child(egui::UiBuilder::new().max_rect(middle).layout(Layout::left_to_right(Align::Center)));
+        let mut middle =
+            ui.new_child(egui::UiBuilder::new().max_rect(middle).layout(Layout::left_to_right(Align::Center)));
         middle.spacing_mut().item_spacing.x = 4.0;
         if button(&mut middle, Icon::First, "First picture", "First picture (Home)", None, ready).clicked() {
             self.clock.seek(0, now);
         }
-        if button(&mut middle, Icon::Back, "One picture back", "One picture back (←; a second: Shift ←)", None, ready).clicked() {
+        if button(&mut middle, Icon::Back, "One picture back", "One picture back (←; a second: Shift ←)", None, ready)
+            .clicked()
+        {
             self.clock.step(-1);
         }
         let (icon, label, hint) = if self.clock.playing() {
@@ -313,7 +327,9 @@ impl Window {
         if button(&mut middle, icon, label, hint, None, ready).clicked() {
             self.toggle(now);
         }
-        if button(&mut middle, Icon::Forward, "One picture on", "One picture on (→; a second: Shift →)", None, ready).clicked() {
+        if button(&mut middle, Icon::Forward, "One picture on", "One picture on (→; a second: Shift →)", None, ready)
+            .clicked()
+        {
             self.clock.step(1);
         }
         if button(&mut middle, Icon::Last, "Last picture", "Last picture (End)", None, ready).clicked() {
@@ -325,26 +341,31 @@ impl Window {
             self.clock.looped = !looped;
         }
 
-        let mut right = ui.new_child(egui::UiBuilder::new().max_rect(rect).layout(Layout::right_to_left(Align::Center)));
+        let mut right =
+            ui.new_child(egui::UiBuilder::new().max_rect(rect).layout(Layout::right_to_left(Align::Center)));
         right.spacing_mut().item_spacing.x = 8.0;
-        if button(&mut right, Icon::FullScreen, "Full screen", "Full screen (F)", Some(self.full_screen), true).clicked() {
+        if button(&mut right, Icon::FullScreen, "Full screen", "Full screen (F)", Some(self.full_screen), true)
+            .clicked()
+        {
             let full = !self.full_screen;
             self.set_full_screen(ui.ctx(), full);
         }
         // From right to left: the other way round than they are read.
-        for (actual, name, hint) in
-            [(true, "100 %", "One film pixel on one screen pixel (Z)"), (false, "Fit", "The whole film in the window (Z)")]
-        {
+        for (actual, name, hint) in [
+            (true, "100 %", "One film pixel on one screen pixel (Z)"),
+            (false, "Fit", "The whole film in the window (Z)"),
+        ] {
             if right.selectable_label(self.actual == actual, name).on_hover_text(hint).clicked() {
                 self.actual = actual;
             }
         }
-        if rect.width() > 640.0 {
+        if ready && rect.width() > 640.0 {
+            right.add_space(8.0);
             let dropped = self.clock.dropped();
             let colour = if dropped > 0 { colours::WARNING } else { colours::DIM };
-            right
-                .label(RichText::new(format!("{dropped} dropped")).size(12.5).color(colour))
-                .on_hover_text("Pictures that were not ready in time since playing began. What is marked on the bar is ready.");
+            right.label(RichText::new(format!("{dropped} dropped")).size(12.5).color(colour)).on_hover_text(
+                "Pictures that were not ready in time since playing began. What is marked on the bar is ready.",
+            );
         }
     }
 
@@ -402,10 +423,8 @@ impl Window {
             ScrollArea::both()
                 .scroll_source(egui::scroll_area::ScrollSource::ALL)
                 .show(ui, |ui| {
-                    let rect = Rect::from_center_size(
-                        ui.min_rect().min.to_vec2().to_pos2() + size.max(space) / 2.0,
-                        size,
-                    );
+                    let rect =
+                        Rect::from_center_size(ui.min_rect().min.to_vec2().to_pos2() + size.max(space) / 2.0, size);
                     draw(ui, rect)
                 })
                 .inner
@@ -468,7 +487,8 @@ fn header(ui: &mut Ui, info: Option<&Info>, adapter: Option<&str>) {
             if let Some(adapter) = adapter
                 && ui.available_width() > 420.0
             {
-                ui.label(RichText::new(adapter).size(12.5).color(colours::FAINT)).on_hover_text("What renders the pictures");
+                ui.label(RichText::new(adapter).size(12.5).color(colours::FAINT))
+                    .on_hover_text("What renders the pictures");
             }
             // Two digits after the point, where there are any.
             let rate = format!("{:.2}", info.rate);
