@@ -9,7 +9,8 @@ use outframe_tests::{Place, gradient, linux, window::Window};
 use serde_json::{Value, json};
 
 /// The parameters that another program leaves in its pictures.
-const FOREIGN: &str = "a red barn in a field\nNegative prompt: blurry\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 42, Size: 64x64";
+const FOREIGN: &str =
+    "a red barn in a field\nNegative prompt: blurry\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 42, Size: 64x64";
 
 fn start(place: &Place, home: &Path, arguments: &[&str]) -> Window {
     Window::start(place, home, arguments)
@@ -80,10 +81,7 @@ fn on_page(window: &Window, x: f64, y: f64) -> (f64, f64) {
     let number = |index: usize| outline[index].as_f64().unwrap();
     let frame = project(window)["frames"][0]["rect"].clone();
     let side = |name: &str| frame[name].as_f64().unwrap();
-    (
-        number(0) + (x - side("x")) / side("width") * number(2),
-        number(1) + (y - side("y")) / side("height") * number(3),
-    )
+    (number(0) + (x - side("x")) / side("width") * number(2), number(1) + (y - side("y")) / side("height") * number(3))
 }
 
 /// Opens a film or picture dialog's file chooser without a chooser: the answer is this path.
@@ -146,7 +144,8 @@ fn from_a_prompt_to_a_film_and_back_again() {
     let zoom = on_page(&window, 1.0, 0.0).0 - on_page(&window, 0.0, 0.0).0;
     window.drag(&[(x, y), (x + 40.0 * zoom, y), (x + 96.0 * zoom, y)]);
     window.click(&id("extend-paint"));
-    window.wait("the extension is there", |window| (project(window)["generations"].as_array()?.len() == 2).then_some(()));
+    window
+        .wait("the extension is there", |window| (project(window)["generations"].as_array()?.len() == 2).then_some(()));
     done(&window);
     let frame = project(&window)["frames"][0]["rect"].clone();
     let width = frame["width"].as_u64().unwrap();
@@ -160,7 +159,8 @@ fn from_a_prompt_to_a_film_and_back_again() {
     window.drag(&stroke);
     window.fill(&id("region-prompt"), "a small boat");
     window.click(&id("region-vary"));
-    window.wait("the variation is there", |window| (project(window)["generations"].as_array()?.len() == 3).then_some(()));
+    window
+        .wait("the variation is there", |window| (project(window)["generations"].as_array()?.len() == 3).then_some(()));
     done(&window);
     let varied = tiles(&window);
     assert_ne!(varied, extended);

@@ -15,7 +15,11 @@ fn main() {
 
 #[cfg(target_os = "linux")]
 mod scenes {
-    #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a tool of the developers, which stops with the reason")]
+    #![allow(
+        clippy::expect_used,
+        clippy::unwrap_used,
+        reason = "a tool of the developers, which stops with the reason"
+    )]
 
     use std::{fs, path::Path, thread::sleep, time::Duration};
 
@@ -110,7 +114,9 @@ mod scenes {
             window.click(&id("tool-brush"));
             let (x, y, width, height) = window.middle(&id("stage"));
             let stroke: Vec<_> = (0..7)
-                .map(|step| (x + width * (0.02 * f64::from(step) - 0.1), y + height * (0.1 + 0.01 * f64::from(step % 3))))
+                .map(|step| {
+                    (x + width * (0.02 * f64::from(step) - 0.1), y + height * (0.1 + 0.01 * f64::from(step % 3)))
+                })
                 .collect();
             window.drag(&stroke);
             window.fill(&id("region-prompt"), "a small red boat");

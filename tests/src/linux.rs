@@ -61,7 +61,8 @@ fn written(id: u32) -> Option<u64> {
 
 /// The engine worker that a program has started.
 pub fn worker_of(program: u32) -> u32 {
-    let named = |id: &u32| fs::read_to_string(format!("/proc/{id}/comm")).is_ok_and(|name| name.starts_with("outframe-engin"));
+    let named =
+        |id: &u32| fs::read_to_string(format!("/proc/{id}/comm")).is_ok_and(|name| name.starts_with("outframe-engin"));
     wait_for("the worker runs", || children(program).into_iter().find(named))
 }
 
