@@ -133,8 +133,8 @@ fn read(path: &Path) -> Read {
 }
 
 /// Where a box begins in the file.
-fn at(bytes: &[u8], name: &[u8; 4]) -> usize {
-    bytes.windows(4).position(|window| window == name).unwrap()
+fn at(bytes: &[u8], name: &[u8]) -> usize {
+    bytes.windows(name.len()).position(|window| window == name).unwrap()
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread::JoinHandle,
     time::{Duration, SystemTime},
 };
 
@@ -132,13 +133,16 @@ impl Feed {
         self.0.1.notify_all();
     }
 
-    /// Starts both threads.
-    pub(crate) fn start(&self, project: PathBuf, ctx: &egui::Context) -> std::io::Result<()> {
+    /// Starts both threads, which run until what is returned is dropped.
+    pub(crate) fn start(&self, project: PathBuf, ctx: &egui::Context) -> std::io::Result<Threads> {
+        let mut threads = Threads { feed: self.clone(), handles: Vec::new() };
         let (feed, context) = (self.clone(), ctx.clone());
-        std::thread::Builder::new().name("project".into()).spawn(move || feed.follow(&project, &context))?;
+        let follow = move || feed.follow(&project, &context);
+        threads.handles.push(std::thread::Builder::new().name("project".into()).spawn(follow)?);
         let (feed, context) = (self.clone(), ctx.clone());
-        std::thread::Builder::new().name("render".into()).spawn(move || feed.render(&context))?;
-        Ok(())
+        let render = move || feed.render(&context);
+        threads.handles.push(std::thread::Builder::new().name("render".into()).spawn(render)?);
+        Ok(threads)
     }
 
     /// Follows the project until the window closes.
@@ -189,14 +193,14 @@ impl Feed {
         }
     }
 
-    fn take(&self, info: Info, job: Job) {
+    fn take(&self, info: Info, job: Arc<Job>) {
         let mut state = self.state();
         if !matches!(&state.status, Status::Ready(before) if before.id == info.id) {
             // Another shot's pictures must not be taken for this one's.
             state.cache.clear();
         }
         state.status = Status::Ready(info);
-        state.job = Some(Arc::new(job));
+        state.job = Some(job);
         state.fault = None;
         state.outdate();
         self.0.1.notify_all();
@@ -259,6 +263,24 @@ impl Feed {
     fn fail(&self, why: String, ctx: &egui::Context) {
         self.state().fault = Some(why);
         ctx.request_repaint();
+    }
+}
+
+/// The threads behind the window. Dropped, they end.
+#[derive(Debug)]
+pub(crate) struct Threads {
+    feed: Feed,
+    handles: Vec<JoinHandle<()>>,
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.feed.quit();
+        for handle in self.handles.drain(..) {
+            // A program that ends while a thread still uses the graphics driver may crash in the driver. What a thread
+            // panicked with has been printed.
+            let _ended = handle.join();
+        }
     }
 }
 
@@ -331,7 +353,7 @@ impl Stamp {
 
 enum Loaded {
     Same,
-    New(StepId, Info, Job),
+    New(StepId, Info, Arc<Job>),
 }
 
 /// Reads the project beside whoever writes it.
@@ -372,7 +394,7 @@ fn load(path: &Path, shot: Option<ShotId>, known: Option<StepId>) -> Result<Load
         shutter,
         frames: shot.frames.max(1),
     };
-    Ok(Loaded::New(step, info, job))
+    Ok(Loaded::New(step, info, Arc::new(job)))
 }
 
 #[cfg(test)]
@@ -460,7 +482,7 @@ mod tests {
         let path = folder.path().join("film.outframe");
         let (project, shot) = fixture::project(&path, (64, 36));
         let feed = Feed::new(Some(shot), 1 << 20);
-        feed.start(path, &egui::Context::default()).unwrap();
+        let threads = feed.start(path, &egui::Context::default()).unwrap();
         feed.want(90, [32, 18]);
         let known = until(&feed, |state| state.adapter.clone().or_else(|| state.fault.clone()));
         if feed.state().adapter.is_none() {
@@ -476,7 +498,7 @@ mod tests {
         assert_ne!(feed.state().cache.get(0).unwrap().rgba, image.rgba);
         feed.want(0, [64, 36]);
         until(&feed, |state| state.cache.get(0).filter(|image| image.size == [64, 36]).map(drop));
-        feed.quit();
+        drop(threads);
         project.close().unwrap();
     }
 }

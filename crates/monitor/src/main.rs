@@ -58,12 +58,12 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     };
     let feed = Feed::new(shot, cache << 20);
     let start = move |ctx: &egui::Context| -> anyhow::Result<Window> {
-        feed.start(project, ctx)?;
+        let threads = feed.start(project, ctx)?;
         let (sender, orders) = channel();
         if parent_stdin {
             orders::listen(sender, ctx)?;
         }
-        Ok(Window::new(feed, orders, ctx))
+        Ok(Window::new(feed, Some(threads), orders, ctx))
     };
     let ran = eframe::run_native("outframe-monitor", options, Box::new(|cc| Ok(Box::new(start(&cc.egui_ctx)?))));
     ran.map_err(|error| {

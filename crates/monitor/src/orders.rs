@@ -35,7 +35,7 @@ pub(crate) fn listen(orders: Sender<Order>, ctx: &egui::Context) -> io::Result<(
             ctx.request_repaint();
         });
         // A window that is hidden or stuck must not outlive its parent. Nothing is lost: the project is only read.
-        std::thread::sleep(Duration::from_secs(1));
+        std::thread::sleep(Duration::from_millis(1500));
         process::exit(0);
     })?;
     Ok(())

@@ -15,7 +15,7 @@ use outframe_document::ShotId;
 use crate::{
     cache::Image,
     clock::{Clock, timecode},
-    feed::{Feed, Info, Status},
+    feed::{Feed, Info, Status, Threads},
     icons::{Icon, button},
     orders::Order,
 };
@@ -49,6 +49,7 @@ const LINGER: f64 = 2.0;
 
 pub(crate) struct Window {
     feed: Feed,
+    threads: Option<Threads>,
     orders: Receiver<Order>,
     clock: Clock,
     texture: Option<TextureHandle>,
@@ -65,10 +66,11 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    pub(crate) fn new(feed: Feed, orders: Receiver<Order>, ctx: &Context) -> Self {
+    pub(crate) fn new(feed: Feed, threads: Option<Threads>, orders: Receiver<Order>, ctx: &Context) -> Self {
         style(ctx);
         Self {
             feed,
+            threads,
             orders,
             clock: Clock::new(24.0, 1),
             texture: None,
@@ -469,7 +471,7 @@ impl eframe::App for Window {
     }
 
     fn on_exit(&mut self) {
-        self.feed.quit();
+        self.threads = None;
     }
 }
 
@@ -557,7 +559,7 @@ mod tests {
             state.adapter = Some("Some adapter".into());
         }
         let (sender, orders) = channel();
-        let window = Window::new(feed, orders, &Context::default());
+        let window = Window::new(feed, None, orders, &Context::default());
         let mut harness = Harness::builder()
             .with_size([900.0, 600.0])
             .with_step_dt(1.0 / 48.0)
