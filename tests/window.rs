@@ -96,6 +96,7 @@ fn export_film(window: &Window, shot: &str, path: &Path, format: &str) -> BTreeM
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "one journey, told from its beginning to its end")]
 fn from_a_prompt_to_a_film_and_back_again() {
     let place = Place::new();
     let home = place.aside("home");

@@ -1,4 +1,4 @@
-//! Drives the real window: a virtual display, WebKit's driver, and the program as a person starts it.
+//! Drives the real window: a virtual display, the web view's driver, and the program as a person starts it.
 
 use std::{
     io::Read as _,
@@ -17,6 +17,10 @@ use fantoccini::{
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
+use x11rb::{
+    connection::Connection as _,
+    protocol::xproto::{ConnectionExt as _, ImageFormat},
+};
 
 use crate::{Place, models, program, wait_for, xdnd};
 
@@ -287,10 +291,20 @@ impl Window {
         xdnd::drop(self.display.name(), files, (point.0 as i16, point.1 as i16)).expect("the drop reaches the window");
     }
 
-    /// A picture of the page as PNG.
+    /// A picture of the whole display as PNG. The driver's own pictures of the page never come without a graphics card.
     pub fn screenshot(&self, to: &Path) {
-        let picture = self.runtime.block_on(self.client.screenshot()).expect("a picture of the page");
-        std::fs::write(to, picture).expect("the picture is written");
+        let (server, screen) = x11rb::connect(Some(self.display.name())).expect("the display answers");
+        let root = &server.setup().roots[screen];
+        let (width, height) = (root.width_in_pixels, root.height_in_pixels);
+        let pixels = server
+            .get_image(ImageFormat::Z_PIXMAP, root.root, 0, 0, width, height, u32::MAX)
+            .expect("the display is asked")
+            .reply()
+            .expect("the display shows its pixels")
+            .data;
+        let rgb = pixels.chunks_exact(4).flat_map(|pixel| [pixel[2], pixel[1], pixel[0]]).collect();
+        let picture = image::RgbImage::from_raw(width.into(), height.into(), rgb).expect("24 bits in 32");
+        picture.save(to).expect("the picture is written");
     }
 
     /// Ends the session and with it the program, as closing the window does, and waits until it is gone.
