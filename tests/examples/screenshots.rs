@@ -27,8 +27,8 @@ mod scenes {
     use outframe_tests::{Place, window::Window};
     use serde_json::{Value, json};
 
-    /// A laptop's window, and that of a large display.
-    const SIZES: [(u32, u32); 2] = [(1280, 800), (1920, 1080)];
+    /// The size that the window begins with, and that of a large display.
+    const SIZES: [(u32, u32); 2] = [(1440, 900), (1920, 1080)];
     /// Time for tiles and animations to come to rest.
     const REST: Duration = Duration::from_millis(1500);
 
