@@ -39,8 +39,11 @@ test: ## every test
 	$(CARGO) test --workspace --doc --quiet
 	$(CARGO) nextest run --workspace --all-targets
 
-bench: setup ## measure against named peers (makes a Python environment, 5 GB); writes out/bench.json
+bench: setup ## measure against named peers (makes a Python environment, 5 GB); writes out/bench.json and out/bench-window.json
+	@scripts/setup.sh bench
 	python3 scripts/bench.py --python "$$(scripts/python-env.sh)"
+	$(CARGO) build --release $(PROGRAMS)
+	OUTFRAME_PROGRAMS="$${CARGO_TARGET_DIR:-target}/release" $(CARGO) run --quiet -p outframe-tests --example bench_window
 	$(CARGO) run --release --quiet -p outframe-document --example bench_document
 	$(CARGO) run --release --quiet -p outframe-studio --example bench_export
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Prepares this machine for `make`: system packages, libtorch, cargo's configuration and, for tests and lints, their tools.
-# Safe to run again: what is there is left alone. Usage: setup.sh [build|test|lint]
+# Safe to run again: what is there is left alone. Usage: setup.sh [build|test|lint|bench]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 purpose=${1:-build}
@@ -25,7 +25,9 @@ debian=(
     libwebkit2gtk-4.1-dev nasm pkg-config
     mesa-vulkan-drivers libgl1-mesa-dri libegl1 libegl-mesa0 libgles2 libxkbcommon-x11-0 fonts-dejavu-core
 )
-debian_tests=(xvfb xauth webkit2gtk-driver)
+debian_tests=(xvfb xauth webkit2gtk-driver dbus)
+# The peers that benchmarks compare with.
+debian_bench=(ffmpeg libvips-tools imagemagick)
 case "$(uname -s)" in
 Linux)
     if command -v apt-get >/dev/null; then
@@ -36,6 +38,7 @@ Linux)
         python3 -c 'import venv, ensurepip' >/dev/null 2>&1 || missing+=(python3-venv)
         wanted=("${debian[@]}")
         [ "$purpose" = test ] && wanted+=("${debian_tests[@]}")
+        [ "$purpose" = bench ] && wanted+=("${debian_tests[@]}" "${debian_bench[@]}")
         for package in "${wanted[@]}"; do
             dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -q '^installed' || missing+=("$package")
         done

@@ -5,7 +5,12 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use fantoccini::key::Key;
-use outframe_tests::{Place, gradient, linux, window::Window};
+use outframe_tests::{
+    Place,
+    desktop::{Clipboard, Desktop, DropTarget, RETURN},
+    gradient, linux, models, program,
+    window::{self, DISPLAY, Window},
+};
 use serde_json::{Value, json};
 
 /// The parameters that another program leaves in its pictures.
@@ -279,4 +284,120 @@ fn a_killed_worker_costs_nothing_and_a_killed_window_loses_nothing() {
     assert_eq!(tiles(&window), extended, "what was shown as done is there");
     window.close();
     place.run(&["doctor", "lake.outframe"]).ok();
+}
+
+/// What is not of the page: the desktop's own file choosers, the clipboard, a drag to another program, the monitor, a second start.
+#[test]
+fn the_window_lives_on_a_desktop() {
+    let place = Place::new();
+    let home = place.aside("home");
+    fs::create_dir_all(&home).unwrap();
+    place.quick_project("lake.outframe");
+    place.quick_project("other.outframe");
+    let bus = linux::Bus::start();
+    let variables = [("DBUS_SESSION_BUS_ADDRESS", bus.address()), ("OUTFRAME_ADAPTER", "software")];
+    let window = Window::start_sized(&place, &home, &["lake.outframe"], DISPLAY, &variables);
+    window.wait_for(&id("stage"));
+    let desktop = Desktop::of(window.display());
+    let alone = desktop.windows();
+    let main = *alone.iter().max_by_key(|window| u32::from(window.width) * u32::from(window.height)).unwrap();
+
+    // The picture, exported through the desktop's chooser.
+    let exported = place.path("exported.png");
+    window.click(&id("export"));
+    window.click(&id("export-save"));
+    answer(&desktop, &alone, &exported);
+    window.wait("the export is there", |_| exported.is_file().then_some(()));
+    done(&window);
+    let picture = outframe_tests::decode(&fs::read(&exported).unwrap());
+    assert!(picture.pixels().all(|pixel| pixel.0[3] == 255));
+
+    // The same picture, dragged out into another program's window.
+    window.click(&id("export"));
+    let target = DropTarget::on(window.display());
+    let (x, y, ..) = window.middle(&id("drag-out"));
+    let handle = window.on_display(x, y);
+    desktop.walk((handle.0 - 4, handle.1), handle);
+    desktop.button(true);
+    desktop.walk(handle, (handle.0 - 40, handle.1 - 40));
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    desktop.walk((handle.0 - 40, handle.1 - 40), DropTarget::MIDDLE);
+    desktop.walk(DropTarget::MIDDLE, (DropTarget::MIDDLE.0 + 6, DropTarget::MIDDLE.1));
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    desktop.button(false);
+    let dropped = target.files();
+    assert_eq!(dropped.len(), 1, "{dropped:?}");
+    let path = dropped[0].strip_prefix("file://").expect("a file's address");
+    assert_eq!(outframe_tests::decode(&fs::read(path).unwrap()), picture, "what was dragged out is the picture");
+    window.keys(&[], &char::from(Key::Escape).to_string());
+    window.wait_gone(&id("export-save"));
+
+    // A picture from another program's clipboard becomes a layer.
+    let clipboard = Clipboard::with_png(window.display(), with_parameters(48, 32, FOREIGN));
+    desktop.focus(main);
+    window.click(&id("stage"));
+    desktop.control('v');
+    window.wait("the layer is there", |window| (project(window)["layers"].as_array()?.len() == 2).then_some(()));
+    let pasted = project(&window)["layers"][1]["bounds"].clone();
+    assert_eq!((&pasted["width"], &pasted["height"]), (&json!(48), &json!(32)));
+    drop(clipboard);
+
+    // A shot, its monitor in a window of its own, and its film through the chooser.
+    window.click(&id("mode-director"));
+    window.click(&id("add-shot"));
+    window.wait("a shot", |window| (project(window)["shots"].as_array()?.len() == 1).then_some(()));
+    let mut short = project(&window)["shots"][0].clone();
+    (short["frames"], short["width"], short["height"]) = (json!(6), json!(128), json!(128));
+    ask(&window, "set_shot", json!({ "shot": short }));
+    let before = desktop.windows();
+    window.click(&id("monitor"));
+    let monitor = desktop.new_window("the monitor is shown", &before);
+    assert!(window::child_named(window.pid(), "outframe-monito").is_some());
+    let before = desktop.windows();
+    let film = place.path("film.mp4");
+    ask(&window, "clear_jobs", json!({}));
+    desktop.focus(main);
+    window.click(&id("film"));
+    window.click(&id("film-write"));
+    answer(&desktop, &before, &film);
+    window.wait("the film is there", |_| film.is_file().then_some(()));
+    done(&window);
+    assert!(fs::metadata(&film).unwrap().len() > 500);
+
+    // A second start hands its project to the first and ends.
+    let mut second = std::process::Command::new(program("outframe-desktop"));
+    second
+        .arg("other.outframe")
+        .current_dir(place.path(""))
+        .env("DISPLAY", window.display())
+        .env("HOME", &home)
+        .env("XDG_CONFIG_HOME", home.join("config"))
+        .env("XDG_DATA_HOME", home.join("data"))
+        .env("XDG_CACHE_HOME", home.join("cache"))
+        .env("OUTFRAME_MODELS", models())
+        .envs(variables)
+        .env_remove("WAYLAND_DISPLAY");
+    let mut second = second.spawn().unwrap();
+    outframe_tests::wait_for("the second start ends", || second.try_wait().unwrap());
+    window.wait("the other project is shown", |window| {
+        project(window)["path"].as_str()?.ends_with("other.outframe").then_some(())
+    });
+
+    // The monitor ends with the window.
+    let pid = window::child_named(window.pid(), "outframe-monito").unwrap();
+    window.close();
+    outframe_tests::wait_for("the monitor ends", || (!linux::is_alive(pid)).then_some(()));
+    desktop.gone("the monitor's window goes", monitor);
+}
+
+/// Answers the desktop's file chooser with a path, by the keyboard.
+fn answer(desktop: &Desktop, before: &[outframe_tests::desktop::Seen], path: &Path) {
+    let chooser = desktop.new_window("the file chooser is shown", before);
+    desktop.focus(chooser);
+    std::thread::sleep(std::time::Duration::from_millis(700));
+    desktop.control('a');
+    desktop.write(path.to_str().unwrap());
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    desktop.press(RETURN, &[]);
+    desktop.gone("the file chooser goes", chooser);
 }

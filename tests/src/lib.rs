@@ -9,6 +9,8 @@
 )]
 
 #[cfg(target_os = "linux")]
+pub mod desktop;
+#[cfg(target_os = "linux")]
 pub mod linux;
 #[cfg(target_os = "linux")]
 pub mod window;
@@ -30,8 +32,12 @@ use tempfile::TempDir;
 /// After this, a program counts as hung. Nothing in the tests takes a tenth of it on an idle machine.
 const HANG: Duration = Duration::from_mins(4);
 
-/// A program of the workspace. The tests run what lies in the target folder, as it was built last.
+/// A program of the workspace: from the folder `OUTFRAME_PROGRAMS` where that is set (the benchmarks want the optimised ones),
+/// else what lies in the target folder, as it was built last.
 pub fn program(name: &str) -> PathBuf {
+    if let Some(folder) = std::env::var_os("OUTFRAME_PROGRAMS") {
+        return Path::new(&folder).join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    }
     let own = std::env::current_exe().expect("a test program knows its own path");
     let file = format!("{name}{}", std::env::consts::EXE_SUFFIX);
     let found = own.ancestors().skip(2).take(2).map(|folder| folder.join(&file)).find(|path| path.is_file());

@@ -34,6 +34,20 @@ pub fn kill(id: u32) {
     signal(id, Signal::KILL);
 }
 
+/// When a process was started, in seconds of Unix time, to a hundredth.
+///
+/// # Panics
+/// When there is no such process.
+pub fn started_at(id: u32) -> f64 {
+    /// The kernel's unit of `/proc`, which is fixed for programs: a hundredth of a second.
+    const TICKS: f64 = 100.0;
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
+    let ticks: f64 = stat.rsplit(')').next().unwrap().split_whitespace().nth(19).unwrap().parse().unwrap();
+    let up: f64 = fs::read_to_string("/proc/uptime").unwrap().split(' ').next().unwrap().parse().unwrap();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
+    now - up + ticks / TICKS
+}
+
 /// State letter and parent of a process; nothing when there is none.
 fn stat(id: u32) -> Option<(char, u32)> {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
@@ -165,5 +179,42 @@ impl Drop for Disk {
     fn drop(&mut self) {
         let _ = self.holder.kill();
         let _ = self.holder.wait();
+    }
+}
+
+/// A session bus of its own, which ends with it. Programs find each other there.
+#[derive(Debug)]
+pub struct Bus {
+    daemon: Child,
+    address: String,
+}
+
+impl Bus {
+    /// Starts one.
+    ///
+    /// # Panics
+    /// When dbus-daemon does not run.
+    pub fn start() -> Self {
+        let mut daemon = Command::new("dbus-daemon")
+            .args(["--session", "--nofork", "--nopidfile", "--print-address=1"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("dbus-daemon runs (make setup installs it)");
+        let mut address = String::new();
+        BufReader::new(daemon.stdout.take().unwrap()).read_line(&mut address).unwrap();
+        Self { daemon, address: address.trim().to_owned() }
+    }
+
+    /// What `DBUS_SESSION_BUS_ADDRESS` is to be.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+}
+
+impl Drop for Bus {
+    fn drop(&mut self) {
+        let _ = self.daemon.kill();
+        let _ = self.daemon.wait();
     }
 }

@@ -279,16 +279,20 @@ impl Window {
         self.runtime.block_on(self.client.perform_actions(actions)).expect("the driver performs the actions");
     }
 
-    /// Drops files from outside onto a point of the page, by the X11 drag-and-drop protocol.
-    pub fn drop_files(&self, files: &[PathBuf], x: f64, y: f64) {
+    /// A point of the page on the display.
+    pub fn on_display(&self, x: f64, y: f64) -> (i16, i16) {
         // The page's place within the window, which covers the whole display or stands in its middle.
         let offset = self.script(
             "return [window.screenX, window.screenY, window.outerWidth - window.innerWidth, window.outerHeight - window.innerHeight]",
             vec![],
         );
         let number = |index: usize| offset[index].as_f64().unwrap_or(0.0);
-        let point = (number(0) + number(2) + x, number(1) + number(3) + y);
-        xdnd::drop(self.display.name(), files, (point.0 as i16, point.1 as i16)).expect("the drop reaches the window");
+        ((number(0) + number(2) + x) as i16, (number(1) + number(3) + y) as i16)
+    }
+
+    /// Drops files from outside onto a point of the page, by the X11 drag-and-drop protocol.
+    pub fn drop_files(&self, files: &[PathBuf], x: f64, y: f64) {
+        xdnd::drop(self.display.name(), files, self.on_display(x, y)).expect("the drop reaches the window");
     }
 
     /// A picture of the whole display as PNG. The driver's own pictures of the page never come without a graphics card.
@@ -327,8 +331,8 @@ fn free_port() -> u16 {
     listener.local_addr().expect("it has an address").port()
 }
 
-/// The process of that (shortened) name below this one.
-fn child_named(parent: u32, name: &str) -> Option<u32> {
+/// The process of that name (of which Linux keeps 15 letters) below this one.
+pub fn child_named(parent: u32, name: &str) -> Option<u32> {
     let mut parents = vec![parent];
     while let Some(parent) = parents.pop() {
         let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).ok()?;
