@@ -22,7 +22,7 @@ mod surface;
 pub mod tiles;
 
 pub use error::StudioError;
-pub use export::{ExportOptions, can_write, export, thumbnail, write_whole};
+pub use export::{Export, ExportOptions, can_write, export, export_with, thumbnail, write_whole};
 pub use generate::{GenerateRequest, MAX_SIDE, MAX_TAKES, MIN_SIDE, Painting, Settings, TakeImage};
 pub use import::{ImportOptions, Imported, import_pictures};
 pub use models::{ModelEntry, Models};
