@@ -75,6 +75,11 @@ pub(crate) enum Command {
   outframe export sea.outframe --out large.tif --scale 4 --depth 16
   outframe export sea.outframe --out sea.ora")]
     Export(Export),
+    /// Write a project's picture as tiles for publishing: PNGs in folders, and what viewers need to know of them
+    #[command(after_help = "Examples:
+  outframe tiles sea.outframe --out sea-tiles
+  outframe tiles sea.outframe --level 2 --out sea-tiles")]
+    Tiles(Tiles),
     /// Show what a project holds
     Info {
         /// The project file
@@ -646,6 +651,25 @@ pub(crate) struct Export {
     /// Write OpenRaster with layers, whatever the file's ending
     #[arg(long)]
     pub(crate) ora: bool,
+    /// The graphics adapter: auto, software, or a part of its name
+    #[arg(long, value_name = "NAME", default_value = "auto", env = "OUTFRAME_ADAPTER")]
+    pub(crate) adapter: AdapterChoice,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Tiles {
+    /// The project file
+    pub(crate) file: PathBuf,
+    /// The folder to write
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Only this level, in a folder of its own: 0 is one to one, each further one half as large [default: all, as a Deep
+    /// Zoom picture]
+    #[arg(long, value_name = "L")]
+    pub(crate) level: Option<u32>,
+    /// The part of the canvas to write [default: the first frame]
+    #[arg(long, value_name = "X,Y,W,H", value_parser = parse_rect, allow_hyphen_values = true)]
+    pub(crate) rect: Option<Rect>,
     /// The graphics adapter: auto, software, or a part of its name
     #[arg(long, value_name = "NAME", default_value = "auto", env = "OUTFRAME_ADAPTER")]
     pub(crate) adapter: AdapterChoice,

@@ -6,9 +6,9 @@ use anyhow::Context as _;
 use image::{DynamicImage, GrayImage, Luma};
 use outframe_document::Project;
 use outframe_studio::{
-    CancellationToken, ExportOptions, ExtendRequest, FillPlan, GenerateRequest, ImportOptions, Models, Placed,
-    ReadyModel, ReframeRequest, Region, Shape, Studio, StudioError, TakeImage, VaryRequest, ZoomOutRequest, can_write,
-    encode_png, engine::EngineOptions, import_pictures, thumbnail, write_whole,
+    CancellationToken, DeepZoomOptions, ExportOptions, ExtendRequest, FillPlan, GenerateRequest, ImportOptions, Models,
+    Placed, ReadyModel, ReframeRequest, Region, Shape, Studio, StudioError, TakeImage, VaryRequest, ZoomOutRequest,
+    can_write, encode_png, engine::EngineOptions, export_tiles, import_pictures, thumbnail, write_whole,
 };
 
 use crate::{
@@ -30,6 +30,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Vary(options) => vary(&options, json, &show),
         Command::Import(options) => import(&options, json),
         Command::Export(options) => export(options, json, &show),
+        Command::Tiles(options) => tiles(options, json, &show),
         Command::Info { file } => report::print(json, &Info::of(&Project::open_read_only(&file)?)?, report::info),
         Command::Undo { file } => step(&file, json, "undone", "There is nothing to undo.", Project::undo),
         Command::Redo { file } => step(&file, json, "redone", "There is nothing to redo.", Project::redo),
@@ -352,6 +353,20 @@ fn export(options: arguments::Export, json: bool, show: &Progress) -> anyhow::Re
         &Exported { file: out, rect: done.rect, width, height, adapter: done.adapter },
         report::exported,
     )
+}
+
+fn tiles(options: arguments::Tiles, json: bool, show: &Progress) -> anyhow::Result<()> {
+    let project = Project::open_read_only(&options.file)?;
+    let how = DeepZoomOptions { rect: options.rect, level: options.level, adapter: options.adapter };
+    let done =
+        blocking(|cancel| Ok(export_tiles(&project, &options.out, &how, &mut |event| show.show(event), cancel)?))?;
+    show.finish();
+    let row = serde_json::json!({
+        "folder": options.out, "rect": done.rect, "levels": done.levels, "tiles": done.tiles,
+    });
+    report::print(json, &row, |_| {
+        format!("{}: {} tiles in {} levels", options.out.display(), done.tiles, done.levels.len())
+    })
 }
 
 fn frame(project: &Project, name: &str) -> anyhow::Result<outframe_document::Rect> {

@@ -53,6 +53,11 @@ impl Progress {
                 }
                 self.bar.set_position(u64::from(done));
             }
+            Event::Tiles { done, count } => {
+                self.bar.set_style(tiles_style());
+                self.bar.set_length(count);
+                self.bar.set_position(done);
+            }
             Event::Warning(text) => self.say(&text),
         }
     }
@@ -68,6 +73,11 @@ impl Progress {
 
 fn export_style() -> ProgressStyle {
     ProgressStyle::with_template("{bar:30} {pos}/{len} rows, {eta} left")
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+fn tiles_style() -> ProgressStyle {
+    ProgressStyle::with_template("{bar:30} {pos}/{len} tiles, {eta} left")
         .unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 

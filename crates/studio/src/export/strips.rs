@@ -180,7 +180,7 @@ mod tests {
     fn strips_are_bounded_whatever_the_picture() {
         for width in 1..=32_768 {
             let rows = rows_of(width);
-            assert!(rows >= ROWS_STEP && rows % ROWS_STEP == 0 && rows <= MOST_ROWS);
+            assert!(rows >= ROWS_STEP && rows.is_multiple_of(ROWS_STEP) && rows <= MOST_ROWS);
             assert!(u64::from(rows) * u64::from(width) * 4 <= STRIP_NUMBERS, "{width}");
         }
         assert_eq!((rows_of(512), rows_of(8192), rows_of(32_768)), (2048, 2048, 512));
