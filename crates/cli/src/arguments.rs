@@ -72,8 +72,14 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:
   outframe export sea.outframe --out sea.png
   outframe export sea.outframe --out corner.jpg --rect 0,0,128,128 --strip-metadata
+  outframe export sea.outframe --out large.tif --scale 4 --depth 16
   outframe export sea.outframe --out sea.ora")]
     Export(Export),
+    /// Write a project's picture as tiles for publishing: PNGs in folders, and what viewers need to know of them
+    #[command(after_help = "Examples:
+  outframe tiles sea.outframe --out sea-tiles
+  outframe tiles sea.outframe --level 2 --out sea-tiles")]
+    Tiles(Tiles),
     /// Show what a project holds
     Info {
         /// The project file
@@ -624,9 +630,18 @@ pub(crate) struct Export {
     /// The file to write; its ending (.png, .jpg, .webp, .tif, .ora) says the format
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
-    /// The part of the canvas to write [default: the frame]
+    /// The part of the canvas to write [default: the first frame]
     #[arg(long, value_name = "X,Y,W,H", value_parser = parse_rect, allow_hyphen_values = true)]
     pub(crate) rect: Option<Rect>,
+    /// The frame to write, by its name
+    #[arg(long, value_name = "NAME", conflicts_with = "rect")]
+    pub(crate) frame: Option<String>,
+    /// How many times as wide and high as the canvas the picture is, such as 2 or 0.5
+    #[arg(long, value_name = "F", value_parser = parse_scale, conflicts_with = "ora")]
+    pub(crate) scale: Option<f64>,
+    /// Bits a channel; 16 for PNG and TIFF
+    #[arg(long, value_name = "BITS", default_value = "8", value_parser = ["8", "16"])]
+    pub(crate) depth: String,
     /// Write nothing but the picture: no prompt, no seed, no note that a model made it
     #[arg(long)]
     pub(crate) strip_metadata: bool,
@@ -636,6 +651,33 @@ pub(crate) struct Export {
     /// Write OpenRaster with layers, whatever the file's ending
     #[arg(long)]
     pub(crate) ora: bool,
+    /// The graphics adapter: auto, software, or a part of its name
+    #[arg(long, value_name = "NAME", default_value = "auto", env = "OUTFRAME_ADAPTER")]
+    pub(crate) adapter: AdapterChoice,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Tiles {
+    /// The project file
+    pub(crate) file: PathBuf,
+    /// The folder to write
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Only this level, in a folder of its own: 0 is one to one, each further one half as large [default: all, as a Deep
+    /// Zoom picture]
+    #[arg(long, value_name = "L")]
+    pub(crate) level: Option<u32>,
+    /// The part of the canvas to write [default: the first frame]
+    #[arg(long, value_name = "X,Y,W,H", value_parser = parse_rect, allow_hyphen_values = true)]
+    pub(crate) rect: Option<Rect>,
+    /// The graphics adapter: auto, software, or a part of its name
+    #[arg(long, value_name = "NAME", default_value = "auto", env = "OUTFRAME_ADAPTER")]
+    pub(crate) adapter: AdapterChoice,
+}
+
+fn parse_scale(text: &str) -> Result<f64, String> {
+    let scale: f64 = text.parse().map_err(|_| format!("“{text}” is no number"))?;
+    if scale > 0.0 && scale <= 64.0 { Ok(scale) } else { Err("choose more than 0, at most 64".into()) }
 }
 
 fn parse_size(text: &str) -> Result<(u32, u32), String> {

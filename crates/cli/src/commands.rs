@@ -6,9 +6,9 @@ use anyhow::Context as _;
 use image::{DynamicImage, GrayImage, Luma};
 use outframe_document::Project;
 use outframe_studio::{
-    CancellationToken, ExportOptions, ExtendRequest, FillPlan, GenerateRequest, ImportOptions, Models, Placed,
-    ReadyModel, ReframeRequest, Region, Shape, Studio, StudioError, TakeImage, VaryRequest, ZoomOutRequest, can_write,
-    encode_png, engine::EngineOptions, import_pictures, thumbnail, write_whole,
+    CancellationToken, DeepZoomOptions, ExportOptions, ExtendRequest, FillPlan, GenerateRequest, ImportOptions, Models,
+    Placed, ReadyModel, ReframeRequest, Region, Shape, Studio, StudioError, TakeImage, VaryRequest, ZoomOutRequest,
+    can_write, encode_png, engine::EngineOptions, export_tiles, import_pictures, thumbnail, write_whole,
 };
 
 use crate::{
@@ -29,7 +29,8 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Reframe(options) => reframe(&options, json, &show),
         Command::Vary(options) => vary(&options, json, &show),
         Command::Import(options) => import(&options, json),
-        Command::Export(options) => export(options, json),
+        Command::Export(options) => export(options, json, &show),
+        Command::Tiles(options) => tiles(options, json, &show),
         Command::Info { file } => report::print(json, &Info::of(&Project::open_read_only(&file)?)?, report::info),
         Command::Undo { file } => step(&file, json, "undone", "There is nothing to undo.", Project::undo),
         Command::Redo { file } => step(&file, json, "redone", "There is nothing to redo.", Project::redo),
@@ -49,22 +50,26 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
 
 /// Runs a use-case on a runtime of its own; Ctrl-C cancels it cleanly.
 pub(crate) fn on_runtime<T>(work: impl AsyncFnOnce(&CancellationToken) -> anyhow::Result<T>) -> anyhow::Result<T> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    runtime()?.block_on(async {
+        let cancel = CancellationToken::new();
+        tokio::spawn(cancel_at_interrupt(cancel.clone()));
+        work(&cancel).await
+    })
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
-        .context("the runtime could not be started")?;
-    runtime.block_on(async {
-        let cancel = CancellationToken::new();
-        let stopper = cancel.clone();
-        tokio::spawn(async move {
-            if tokio::signal::ctrl_c().await.is_ok() {
-                eprintln!("\nCancelling after this step…");
-                stopper.cancel();
-            }
-        });
-        work(&cancel).await
-    })
+        .context("the runtime could not be started")
+}
+
+async fn cancel_at_interrupt(cancel: CancellationToken) {
+    if tokio::signal::ctrl_c().await.is_ok() {
+        eprintln!("\nCancelling after this step…");
+        cancel.cancel();
+    }
 }
 
 fn studio(options: &arguments::Engine) -> Studio {
@@ -317,17 +322,71 @@ fn import(options: &arguments::Import, json: bool) -> anyhow::Result<()> {
     report::print(json, files.as_slice(), report::imported)
 }
 
-fn export(options: arguments::Export, json: bool) -> anyhow::Result<()> {
+fn export(options: arguments::Export, json: bool, show: &Progress) -> anyhow::Result<()> {
     let out = if options.ora { options.out.with_extension("ora") } else { options.out };
     let project = Project::open_read_only(&options.file)?;
+    let rect = match &options.frame {
+        Some(name) => Some(frame(&project, name)?),
+        None => options.rect,
+    };
+    let shown = || {
+        let document = project.document();
+        rect.or_else(|| document.frames.first().map(|frame| frame.rect)).or_else(|| document.bounds())
+    };
+    let scaled = |side: u32, scale: f64| ((f64::from(side) * scale).round() as u32).max(1);
+    let size = options.scale.zip(shown());
     let how = ExportOptions {
-        rect: options.rect,
+        rect,
+        size: size.map(|(scale, rect)| (scaled(rect.width, scale), scaled(rect.height, scale))),
+        deep: options.depth == "16",
         strip_metadata: options.strip_metadata,
         quality: options.quality,
-        ..ExportOptions::default()
+        adapter: options.adapter,
     };
-    let rect = outframe_studio::export(&project, &out, &how)?;
-    report::print(json, &Exported { file: out, rect }, report::exported)
+    let done = blocking(|cancel| {
+        Ok(outframe_studio::export_with(&project, &out, &how, &mut |event| show.show(event), cancel)?)
+    })?;
+    show.finish();
+    let (width, height) = done.size;
+    report::print(
+        json,
+        &Exported { file: out, rect: done.rect, width, height, adapter: done.adapter },
+        report::exported,
+    )
+}
+
+fn tiles(options: arguments::Tiles, json: bool, show: &Progress) -> anyhow::Result<()> {
+    let project = Project::open_read_only(&options.file)?;
+    let how = DeepZoomOptions { rect: options.rect, level: options.level, adapter: options.adapter };
+    let done =
+        blocking(|cancel| Ok(export_tiles(&project, &options.out, &how, &mut |event| show.show(event), cancel)?))?;
+    show.finish();
+    let row = serde_json::json!({
+        "folder": options.out, "rect": done.rect, "levels": done.levels, "tiles": done.tiles,
+    });
+    report::print(json, &row, |_| {
+        format!("{}: {} tiles in {} levels", options.out.display(), done.tiles, done.levels.len())
+    })
+}
+
+fn frame(project: &Project, name: &str) -> anyhow::Result<outframe_document::Rect> {
+    let frames = &project.document().frames;
+    let found = frames.iter().find(|frame| frame.name == name);
+    found.map(|frame| frame.rect).with_context(|| {
+        let names: Vec<_> = frames.iter().map(|frame| format!("“{}”", frame.name)).collect();
+        format!(
+            "There is no frame “{name}”. The project has {}.",
+            if names.is_empty() { "none".into() } else { names.join(", ") }
+        )
+    })
+}
+
+/// Runs a use-case that blocks; Ctrl-C cancels it cleanly.
+pub(crate) fn blocking<T>(work: impl FnOnce(&CancellationToken) -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let runtime = runtime()?;
+    let cancel = CancellationToken::new();
+    runtime.spawn(cancel_at_interrupt(cancel.clone()));
+    work(&cancel)
 }
 
 /// Closes a project that was changed, with a new small picture for file managers.

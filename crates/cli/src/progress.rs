@@ -46,6 +46,18 @@ impl Progress {
                 }
                 self.bar.set_position(u64::from(done));
             }
+            Event::Export { done, count } => {
+                if self.bar.length().is_none() {
+                    self.bar.set_style(export_style());
+                    self.bar.set_length(u64::from(count));
+                }
+                self.bar.set_position(u64::from(done));
+            }
+            Event::Tiles { done, count } => {
+                self.bar.set_style(tiles_style());
+                self.bar.set_length(count);
+                self.bar.set_position(done);
+            }
             Event::Warning(text) => self.say(&text),
         }
     }
@@ -57,6 +69,16 @@ impl Progress {
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();
     }
+}
+
+fn export_style() -> ProgressStyle {
+    ProgressStyle::with_template("{bar:30} {pos}/{len} rows, {eta} left")
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+fn tiles_style() -> ProgressStyle {
+    ProgressStyle::with_template("{bar:30} {pos}/{len} tiles, {eta} left")
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 fn film_style() -> ProgressStyle {

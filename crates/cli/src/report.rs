@@ -138,10 +138,15 @@ pub(crate) fn imported(files: &[ImportedFile]) -> String {
 pub(crate) struct Exported {
     pub(crate) file: PathBuf,
     pub(crate) rect: Rect,
+    /// The picture's, in pixels.
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    /// Nothing if the processor composed.
+    pub(crate) adapter: Option<String>,
 }
 
 pub(crate) fn exported(value: &Exported) -> String {
-    format!("{}: {}x{}", value.file.display(), value.rect.width, value.rect.height)
+    format!("{}: {}x{}", value.file.display(), value.width, value.height)
 }
 
 #[derive(Debug, Serialize)]

@@ -3,6 +3,7 @@
 //! [`Studio`] brings the project file ([`outframe_document`]), the engine worker ([`engine`]) and the models ([`Models`]) together.
 //! The command line and the desktop shell call it and nothing below it.
 
+mod deep_zoom;
 pub mod engine;
 mod error;
 mod export;
@@ -21,8 +22,9 @@ pub mod shots;
 mod surface;
 pub mod tiles;
 
+pub use deep_zoom::{DeepZoom, DeepZoomOptions, export_tiles};
 pub use error::StudioError;
-pub use export::{ExportOptions, can_write, export, thumbnail, write_whole};
+pub use export::{Export, ExportOptions, can_write, export, export_with, thumbnail, write_whole};
 pub use generate::{GenerateRequest, MAX_SIDE, MAX_TAKES, MIN_SIDE, Painting, Settings, TakeImage};
 pub use import::{ImportOptions, Imported, import_pictures};
 pub use models::{ModelEntry, Models};

@@ -566,6 +566,8 @@ impl JobControl {
                     job.status.seconds_left = None;
                     (job.steps.first, job.steps.counted) = (None, 0);
                 }
+                Event::Export { done, count } => job.status.progress = f64::from(done) / f64::from(count.max(1)),
+                Event::Tiles { done, count } => job.status.progress = done as f64 / count.max(1) as f64,
                 Event::Film { done, count } => job.pictures(u64::from(done), u64::from(count)),
                 Event::Warning(warning) => {
                     if !job.status.warnings.contains(&warning) {

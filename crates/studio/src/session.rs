@@ -35,6 +35,20 @@ pub enum Event {
         /// How many it has.
         count: u32,
     },
+    /// Rows of an exported picture are done.
+    Export {
+        /// How many.
+        done: u32,
+        /// How many it has.
+        count: u32,
+    },
+    /// Tiles of a published picture are done.
+    Tiles {
+        /// How many.
+        done: u64,
+        /// How many there will be.
+        count: u64,
+    },
     /// Something that the person should know, a prompt that is too long for instance.
     Warning(String),
 }

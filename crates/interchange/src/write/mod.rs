@@ -1,6 +1,11 @@
 //! Pictures out: PNG, JPEG and WebP, tagged as sRGB, with or without a description, and plain TIFF.
 
-use std::{borrow::Cow, io::Cursor};
+mod stream;
+
+use std::{
+    borrow::Cow,
+    io::{Cursor, Write},
+};
 
 use image::{DynamicImage, ImageEncoder as _, RgbImage, RgbaImage, codecs::jpeg::JpegEncoder};
 use png::{BitDepth, ColorType, Compression, SrgbRenderingIntent};
@@ -11,6 +16,8 @@ use crate::{
     colour::srgb_icc,
     metadata::{OUTFRAME_KEYWORD, Written, a1111, write_exif, write_xmp},
 };
+
+pub use stream::{StreamSize, Strip, stream_png, stream_tiff};
 
 /// How hard a lossless writer tries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -178,13 +185,27 @@ fn encode_png(
     texts: &Texts,
 ) -> Result<Vec<u8>, png::EncodingError> {
     let mut out = Vec::new();
-    let mut encoder = png::Encoder::new(&mut out, size.0, size.1);
     let (colour, depth, data): (_, _, &[u8]) = match layout {
         Layout::Rgb8(data) => (ColorType::Rgb, BitDepth::Eight, data),
         Layout::Rgba8(data) => (ColorType::Rgba, BitDepth::Eight, data),
         Layout::Rgb16(data) => (ColorType::Rgb, BitDepth::Sixteen, data),
         Layout::Rgba16(data) => (ColorType::Rgba, BitDepth::Sixteen, data),
     };
+    let mut writer = png_header(&mut out, size, (colour, depth), effort, texts)?;
+    writer.write_image_data(data)?;
+    writer.finish()?;
+    Ok(out)
+}
+
+/// Everything that stands before a PNG's pixels.
+fn png_header<W: Write>(
+    out: W,
+    size: (u32, u32),
+    (colour, depth): (ColorType, BitDepth),
+    effort: Effort,
+    texts: &Texts,
+) -> Result<png::Writer<W>, png::EncodingError> {
+    let mut encoder = png::Encoder::new(out, size.0, size.1);
     encoder.set_color(colour);
     encoder.set_depth(depth);
     encoder.set_compression(match effort {
@@ -204,10 +225,7 @@ fn encode_png(
             encoder.add_itxt_chunk(keyword.into(), text)?;
         }
     }
-    let mut writer = encoder.write_header()?;
-    writer.write_image_data(data)?;
-    writer.finish()?;
-    Ok(out)
+    encoder.write_header()
 }
 
 /// Writes a JPEG without chroma subsampling. Transparent parts show `options.background`.
@@ -254,17 +272,20 @@ fn segment(head: &mut Vec<u8>, prefix: &[u8], data: &[u8], what: &'static str) -
     Ok(())
 }
 
-fn flattened(picture: &DynamicImage, background: [u8; 3]) -> RgbImage {
+fn flattened(picture: &DynamicImage, background: [u8; 3]) -> Cow<'_, RgbImage> {
+    if let DynamicImage::ImageRgb8(rgb) = picture {
+        return Cow::Borrowed(rgb);
+    }
     if !picture.color().has_alpha() {
-        return picture.to_rgb8();
+        return Cow::Owned(picture.to_rgb8());
     }
     let rgba = picture.to_rgba8();
-    RgbImage::from_fn(rgba.width(), rgba.height(), |x, y| {
+    Cow::Owned(RgbImage::from_fn(rgba.width(), rgba.height(), |x, y| {
         let [r, g, b, a] = rgba.get_pixel(x, y).0;
         let a = u32::from(a);
         let mix = |over: u8, under: u8| ((u32::from(over) * a + u32::from(under) * (255 - a) + 127) / 255) as u8;
         image::Rgb([mix(r, background[0]), mix(g, background[1]), mix(b, background[2])])
-    })
+    }))
 }
 
 /// Writes a lossless WebP of 8 bits. (No kept encoder in Rust writes lossy WebP.)
