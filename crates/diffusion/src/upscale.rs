@@ -34,7 +34,7 @@ pub struct Upscaler {
 }
 
 impl Upscaler {
-    /// Loads a network from a `SafeTensors` file with the tensor names of the original PyTorch code, with or without
+    /// Loads a network from a `SafeTensors` file with the tensor names of the original `PyTorch` code, with or without
     /// the prefix `params_ema` or `params`.
     ///
     /// # Errors
