@@ -5,7 +5,8 @@ use std::{fs, path::Path};
 
 use image::{DynamicImage, GrayImage, Luma, RgbImage, RgbaImage, imageops};
 use outframe_document::{
-    BlobId, Edit, GenerationKind, GenerationRequest, Layer, Patch, PatchContent, Project, Provenance, Rect, Step,
+    BlobId, Edit, GenerationKind, GenerationRequest, Layer, Origin, Patch, PatchContent, Project, Provenance, Rect,
+    Step,
 };
 use outframe_engine::{FillJob, Sampling, UpscaleJob};
 use outframe_interchange::{
@@ -78,7 +79,7 @@ impl UpscalePlan {
         let document = project.document();
         let frame = || document.frames.first().map(|frame| frame.rect);
         let rect = request.rect.or_else(frame).or_else(|| document.bounds()).ok_or(StudioError::NoPicture)?;
-        let prompt = request.prompt.clone().unwrap_or_else(|| scene_prompt(project, rect));
+        let prompt = request.prompt.clone().unwrap_or_else(|| known_prompt(project, rect));
         request.settings.check(&prompt)?;
         let strength = request.strength.unwrap_or(UPSCALE_STRENGTH);
         if !(strength > 0.0 && strength <= 1.0) {
@@ -111,6 +112,23 @@ impl UpscalePlan {
     pub fn size(&self) -> (u32, u32) {
         (self.rect.width * self.request.factor, self.rect.height * self.request.factor)
     }
+}
+
+/// The scene's prompt, or the one that an imported picture brought along.
+fn known_prompt(project: &Project, rect: Rect) -> String {
+    let own = scene_prompt(project, rect);
+    if !own.is_empty() {
+        return own;
+    }
+    let shown = project.document().patches().filter(|patch| patch.rect.intersection(&rect).is_some());
+    let mut brought = shown.filter_map(|patch| match &patch.content {
+        PatchContent::Image(own) => match &own.origin {
+            Origin::Imported { metadata, .. } => metadata["generation"]["prompt"].as_str(),
+            _ => None,
+        },
+        PatchContent::Generation(_) => None,
+    });
+    brought.next().unwrap_or_default().to_owned()
 }
 
 /// A picture that was upscaled and lies nowhere yet.
@@ -171,6 +189,11 @@ impl Studio {
         };
         let mut seed = 0;
         if request.mode == UpscaleMode::Creative {
+            if prompt.trim().is_empty() {
+                let warning =
+                    "The picture has no prompt, so the model adds whatever it likes. Say what the picture shows.";
+                events(Event::Warning(warning.into()));
+            }
             let model = self.ready(request.settings.model.as_deref(), events).await?;
             seed = request.settings.seed()?;
             let guidance = model.loaded.info.defaults.fill_guidance;
