@@ -448,3 +448,65 @@ mod processes {
         assert_eq!(place.snapshot(PROJECT), before);
     }
 }
+
+#[test]
+fn an_upscaled_picture_is_a_project_of_its_own() {
+    let place = Place::new();
+    let half =
+        RgbaImage::from_fn(60, 40, |x, y| Rgba([(x * 4) as u8, (y * 6) as u8, 90, if x < 30 { 255 } else { 0 }]));
+    half.save(place.path("half.png")).unwrap();
+    gradient(60, 40).save(place.path("whole.png")).unwrap();
+    place.run(&["import", "half.outframe", "half.png"]).ok();
+    place.run(&["import", "whole.outframe", "whole.png"]).ok();
+    let before = fs::read(place.path("whole.outframe")).unwrap();
+
+    let told = place.json(&["upscale", "whole.outframe"]);
+    assert_eq!(
+        (&told["file"], &told["width"], &told["height"]),
+        (&json!("whole-2x.outframe"), &json!(120), &json!(80))
+    );
+    assert!(fs::read(place.path("whole.outframe")).unwrap() == before, "the project was changed");
+    let large = decode(&place.export("whole-2x.outframe", None));
+    assert_eq!(large.dimensions(), (120, 80));
+    // The same picture, larger.
+    let small = imageops::resize(&large, 60, 40, imageops::FilterType::Triangle);
+    let apart: u32 = small.iter().zip(gradient(60, 40).iter()).map(|(a, b)| u32::from(a.abs_diff(*b))).sum();
+    assert!(apart < 60 * 40 * 4 * 12, "{apart}");
+    let info = place.json(&["info", "whole-2x.outframe"]);
+    assert_eq!(info["frames"][0]["rect"], rect(0, 0, 120, 80));
+    assert_eq!(info["layers"][0]["patches"][0]["model"], "realesr-animevideov3");
+    place.run(&["upscale", "whole.outframe"]).fails(1, &["whole-2x.outframe", "exists"]);
+
+    // Transparent parts stay so, in a file and in a project.
+    place.run(&["upscale", "half.outframe", "--factor", "4", "--out", "half-4x.png"]).ok();
+    let file = decode(&fs::read(place.path("half-4x.png")).unwrap());
+    assert_eq!((file.dimensions(), file.get_pixel(20, 80).0[3], file.get_pixel(220, 80).0[3]), ((240, 160), 255, 0));
+    place.run(&["upscale", "half.outframe", "--factor", "4", "--to", "large.outframe"]).ok();
+    let project = decode(&place.export("large.outframe", None));
+    assert_eq!((project.dimensions(), project.get_pixel(220, 80).0[3]), ((240, 160), 0));
+
+    place.run(&["upscale", "half.outframe", "--out", "a.ora"]).fails(1, &["layers"]);
+    place.run(&["upscale", "half.outframe", "--upscaler", "unicorn", "--to", "b.outframe"]).fails(1, &["unicorn"]);
+    assert!(!place.path("b.outframe").exists());
+}
+
+#[test]
+fn a_creative_upscaling_changes_a_little_and_is_the_same_again() {
+    let place = Place::new();
+    generate(&place, "3", &["--project", "lake.outframe"]);
+    place.run(&["upscale", "lake.outframe", "--out", "subtle.png"]).ok();
+    for name in ["one.outframe", "two.outframe"] {
+        place
+            .run(&["upscale", "lake.outframe", "--mode", "creative", "--seed", "5", "--steps", "6", "--to", name])
+            .ok();
+    }
+    let subtle = decode(&fs::read(place.path("subtle.png")).unwrap());
+    let [one, two] = ["one.outframe", "two.outframe"].map(|name| decode(&place.export(name, None)));
+    assert!(one == two, "the same seed makes the same picture");
+    assert_eq!(one.dimensions(), subtle.dimensions());
+    let apart: u64 = one.iter().zip(subtle.iter()).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
+    let mean = apart as f64 / (one.len() as f64);
+    assert!(mean > 0.3 && mean < 30.0, "{mean}");
+    let patch = &place.json(&["info", "one.outframe"])["layers"][0]["patches"][0];
+    assert_eq!((&patch["prompt"], &patch["seed"]), (&json!("a lake below snowy mountains"), &json!(5)));
+}

@@ -315,6 +315,7 @@ pub(crate) enum JobKind {
     Reframe,
     Vary,
     Cover,
+    Upscale,
     Film,
     Export,
     Import,

@@ -362,6 +362,7 @@ pub(crate) const fn job_kind(kind: queue::JobKind) -> JobKind {
         queue::JobKind::Reframe => JobKind::Reframe,
         queue::JobKind::Vary => JobKind::Vary,
         queue::JobKind::Cover => JobKind::Cover,
+        queue::JobKind::Upscale => JobKind::Upscale,
         queue::JobKind::Film => JobKind::Film,
         queue::JobKind::Export => JobKind::Export,
         queue::JobKind::Import => JobKind::Import,

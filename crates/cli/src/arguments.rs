@@ -62,6 +62,12 @@ pub(crate) enum Command {
   outframe vary sea.outframe --rect 40,60,128,96 --prompt \"a small boat\" --strength 0.8
   outframe vary sea.outframe --mask sky.png --prompt \"storm clouds\" --takes 4")]
     Vary(Vary),
+    /// Make a larger picture of a project's: a new project beside it, or a file
+    #[command(after_help = "Examples:
+  outframe upscale sea.outframe
+  outframe upscale sea.outframe --factor 4 --out sea-large.png
+  outframe upscale sea.outframe --mode creative --strength 0.25 --to sea-detailed.outframe")]
+    Upscale(Upscale),
     /// Bring pictures or layered OpenRaster files into a project; makes the project if it is not there
     #[command(after_help = "Examples:
   outframe import trip.outframe photo.jpg
@@ -624,6 +630,41 @@ pub(crate) struct Import {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Upscale {
+    /// The project file; it is not changed
+    pub(crate) file: PathBuf,
+    /// How many times as large the picture becomes along each side: 2 or 4
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = parse_factor)]
+    pub(crate) factor: u32,
+    /// Whether only sharpness changes (subtle), or the model adds detail (creative)
+    #[arg(long, default_value = "subtle", value_parser = ["subtle", "creative"])]
+    pub(crate) mode: String,
+    /// Write the picture to this file (.png, .jpg, .webp, .tif) and make no project
+    #[arg(long, value_name = "FILE", conflicts_with = "to")]
+    pub(crate) out: Option<PathBuf>,
+    /// The new project [default: NAME-2x.outframe beside the old one]
+    #[arg(long, value_name = "FILE.outframe")]
+    pub(crate) to: Option<PathBuf>,
+    /// An upscaler's name or .safetensors file [default: realesr-animevideov3]
+    #[arg(long, value_name = "NAME|PATH")]
+    pub(crate) upscaler: Option<String>,
+    /// The part of the canvas [default: the frame]
+    #[arg(long, value_name = "X,Y,W,H", value_parser = parse_rect, allow_hyphen_values = true)]
+    pub(crate) rect: Option<Rect>,
+    /// With --out: write nothing but the picture
+    #[arg(long, requires = "out")]
+    pub(crate) strip_metadata: bool,
+    /// With --mode creative: what the picture shows [default: its own prompt]
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) prompt: Option<String>,
+    /// With --mode creative: denoising strength, 0 to 1 [default: 0.3]
+    #[arg(long, value_name = "D")]
+    pub(crate) strength: Option<f64>,
+    #[command(flatten)]
+    pub(crate) sampling: Sampling,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Export {
     /// The project file
     pub(crate) file: PathBuf,
@@ -770,6 +811,10 @@ fn parse_purge(text: &str) -> Result<outframe_document::Purge, String> {
     }
 }
 
+fn parse_factor(text: &str) -> Result<u32, String> {
+    text.trim_end_matches(['x', '×']).parse().ok().filter(|factor| [2, 4].contains(factor)).ok_or("2 or 4".into())
+}
+
 fn parse_point(text: &str) -> Result<(i64, i64), String> {
     numbers::<2>(text).map(|[x, y]| (x, y))
 }
@@ -809,6 +854,8 @@ mod tests {
         assert!(parse_blur("500").is_err() && parse_seconds("0").is_err());
         assert_eq!(parse_aspect("16:9"), Ok((16, 9)));
         assert!(parse_aspect("16").is_err() && parse_aspect("0:9").is_err() && parse_aspect("1.5:1").is_err());
+        assert_eq!((parse_factor("2"), parse_factor("4x")), (Ok(2), Ok(4)));
+        assert!(parse_factor("3").is_err() && parse_factor("big").is_err());
         assert_eq!(parse_point("-5, 7"), Ok((-5, 7)));
         assert_eq!(parse_rect("-1,2,3,4"), Ok(Rect::new(-1, 2, 3, 4)));
         assert!(parse_rect("1,2,0,4").is_err() && parse_rect("1,2,3").is_err());

@@ -16,7 +16,7 @@ use crate::{
     progress::Progress,
     project,
     report::{self, Exported, Generated, GeneratedTake, Info, Model, Moved, Painted},
-    shot,
+    shot, upscale,
 };
 
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
@@ -28,6 +28,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::ZoomOut(options) => zoom_out(&options, json, &show),
         Command::Reframe(options) => reframe(&options, json, &show),
         Command::Vary(options) => vary(&options, json, &show),
+        Command::Upscale(options) => upscale::upscale(&options, json, &show),
         Command::Import(options) => import(&options, json),
         Command::Export(options) => export(options, json, &show),
         Command::Tiles(options) => tiles(options, json, &show),
@@ -72,7 +73,7 @@ async fn cancel_at_interrupt(cancel: CancellationToken) {
     }
 }
 
-fn studio(options: &arguments::Engine) -> Studio {
+pub(crate) fn studio(options: &arguments::Engine) -> Studio {
     let engine = EngineOptions {
         device: options.device.clone(),
         precision: options.precision.clone(),
@@ -89,7 +90,7 @@ fn existing(file: &Path) -> anyhow::Result<Option<Project>> {
 
 /// Changes a project and closes it. One that is not there is made, and taken away again when the change fails: empty it would
 /// only be in the way.
-fn change<T>(
+pub(crate) fn change<T>(
     file: &Path,
     existing: Option<Project>,
     work: impl FnOnce(&mut Project) -> Result<T, StudioError>,
@@ -171,7 +172,7 @@ fn numbered(out: &Path, index: usize, count: usize) -> PathBuf {
 }
 
 /// Finds out before the work whether a file can be written where it shall go.
-fn writable(out: &Path) -> anyhow::Result<()> {
+pub(crate) fn writable(out: &Path) -> anyhow::Result<()> {
     let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if out.is_dir() {
         anyhow::bail!("{} is a folder. Give the name of a file.", out.display());

@@ -6,6 +6,7 @@ mod progress;
 mod project;
 mod report;
 mod shot;
+mod upscale;
 
 use std::process::ExitCode;
 

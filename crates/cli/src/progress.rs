@@ -30,6 +30,11 @@ impl Progress {
             }
             Event::Job { index, count, event: JobEvent::Step { step, steps, .. } } => {
                 let steps = u64::from(steps);
+                // An upscaler is not announced as loaded.
+                if self.bar.length().is_none() {
+                    self.bar.disable_steady_tick();
+                    self.bar.set_style(style());
+                }
                 self.bar.set_length(steps * count as u64);
                 self.bar.set_position(steps * index as u64 + u64::from(step));
                 if count > 1 {

@@ -40,6 +40,7 @@ pub mod probe;
 pub mod scheduler;
 mod text;
 mod unet;
+mod upscale;
 mod vae;
 mod weights;
 
@@ -48,3 +49,4 @@ pub use error::Error;
 pub use model::{Defaults, ModelInfo, inspect, weights_hash};
 pub use pipeline::{Fill, Generate, LoadOptions, Observer, Output, Pipeline, Progress, Sampling};
 pub use scheduler::SAMPLERS;
+pub use upscale::{MAX_UPSCALED_SIDE, Upscaler};

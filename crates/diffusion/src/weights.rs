@@ -118,6 +118,11 @@ impl Weights {
         self.entries.contains_key(name)
     }
 
+    /// The shape of a tensor, if the file has it.
+    pub(crate) fn shape(&self, name: &str) -> Option<&[i64]> {
+        self.entries.get(name).map(|entry| entry.shape.as_slice())
+    }
+
     /// The file's size in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         self.map.len() as u64

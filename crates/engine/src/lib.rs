@@ -10,5 +10,5 @@ mod message;
 pub use frame::{Frame, FrameError};
 pub use message::{
     ErrorKind, Event, FillJob, GenerateJob, Memory, ModelDefaults, ModelInfo, PROTOCOL, Picture, PictureError, Request,
-    Sampling, WireError,
+    Sampling, UpscaleJob, WireError,
 };

@@ -8,7 +8,7 @@ use std::{
     collections::HashSet,
     io::{self, IsTerminal, Read, Write},
     ops::ControlFlow,
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -23,7 +23,7 @@ use image::{GrayImage, RgbImage};
 use outframe_diffusion as diffusion;
 use outframe_engine::{
     ErrorKind, Event, FillJob, Frame, FrameError, GenerateJob, Memory, ModelDefaults, ModelInfo, PROTOCOL, Picture,
-    Request, Sampling, WireError, frame,
+    Request, Sampling, UpscaleJob, WireError, frame,
 };
 
 /// Id that marks "no job runs".
@@ -60,7 +60,7 @@ fn run() -> anyhow::Result<()> {
     let reader = Reader { shared: Arc::clone(&shared), events: events.clone(), jobs };
     std::thread::Builder::new().name("read".into()).spawn(move || reader.run())?;
 
-    let mut worker = Worker { pipeline: None, shared, events };
+    let mut worker = Worker { pipeline: None, upscaler: None, shared, events };
     for request in queue {
         worker.serve(request);
     }
@@ -151,7 +151,11 @@ impl Reader {
                 Event::Status { id: *id, memory: memory(), busy: self.shared.running.load(Ordering::Relaxed) != IDLE }
             }
             Request::Shutdown => return Ok(ControlFlow::Break(())),
-            Request::Inspect { .. } | Request::Load { .. } | Request::Generate { .. } | Request::Fill { .. } => {
+            Request::Inspect { .. }
+            | Request::Load { .. }
+            | Request::Generate { .. }
+            | Request::Fill { .. }
+            | Request::Upscale { .. } => {
                 return Ok(if self.jobs.send(request).is_ok() {
                     ControlFlow::Continue(())
                 } else {
@@ -186,9 +190,13 @@ fn peak_resident() -> Option<u64> {
     line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
+/// What tells whether the loaded upscaler is the one that is asked for: file, device and precision.
+type UpscalerKey = (PathBuf, String, String);
+
 /// The computing thread.
 struct Worker {
     pipeline: Option<diffusion::Pipeline>,
+    upscaler: Option<(UpscalerKey, diffusion::Upscaler)>,
     shared: Arc<Shared>,
     events: mpsc::Sender<Frame<Event>>,
 }
@@ -213,8 +221,19 @@ impl Worker {
                 let answer = self.load(id, &model, &device, &precision, threads);
                 self.send(Frame::new(answer.unwrap_or_else(|error| Event::Failed { id, error })));
             }
-            Request::Generate { id, job } => self.job(id, |pipeline, observe| generate(pipeline, job, observe)),
-            Request::Fill { id, job } => self.job(id, |pipeline, observe| fill(pipeline, job, attachments, observe)),
+            Request::Generate { id, job } => {
+                self.job(id, |worker, observe| generate(worker.pipeline()?, job, observe));
+            }
+            Request::Fill { id, job } => {
+                self.job(id, |worker, observe| fill(worker.pipeline()?, job, attachments, observe));
+            }
+            Request::Upscale { id, model, device, precision, threads, job } => {
+                let loaded = self.load_upscaler((model, device, precision), threads);
+                self.job(id, |worker, observe| {
+                    loaded?;
+                    upscale(worker.upscaler.as_ref().map(|(_, upscaler)| upscaler), job, attachments, observe)
+                });
+            }
             Request::Hello { .. } | Request::Cancel { .. } | Request::Status { .. } | Request::Shutdown => {}
         }
     }
@@ -248,11 +267,30 @@ impl Worker {
         Ok(event)
     }
 
-    fn job(
-        &mut self,
-        id: u64,
-        work: impl FnOnce(&diffusion::Pipeline, Observe<'_>) -> Result<diffusion::Output, WireError>,
-    ) {
+    fn pipeline(&self) -> Result<&diffusion::Pipeline, WireError> {
+        self.pipeline.as_ref().ok_or_else(|| {
+            let message = "No model is loaded in the engine.".into();
+            WireError { kind: ErrorKind::InvalidRequest, message }
+        })
+    }
+
+    /// Loads an upscaler unless it is the loaded one.
+    fn load_upscaler(&mut self, key: UpscalerKey, threads: Option<usize>) -> Result<(), WireError> {
+        if self.upscaler.as_ref().is_some_and(|(loaded, _)| *loaded == key) {
+            return Ok(());
+        }
+        self.upscaler = None;
+        let options = diffusion::LoadOptions {
+            device: key.1.parse().map_err(|error| wire(&error))?,
+            precision: key.2.parse().map_err(|error| wire(&error))?,
+            threads,
+        };
+        let upscaler = diffusion::Upscaler::load(&key.0, &options).map_err(|error| wire(&error))?;
+        self.upscaler = Some((key, upscaler));
+        Ok(())
+    }
+
+    fn job(&mut self, id: u64, work: impl FnOnce(&Self, Observe<'_>) -> Result<diffusion::Output, WireError>) {
         self.shared.running.store(id, Ordering::Relaxed);
         let event = self.run_job(id, work);
         self.shared.running.store(IDLE, Ordering::Relaxed);
@@ -263,14 +301,10 @@ impl Worker {
     fn run_job(
         &self,
         id: u64,
-        work: impl FnOnce(&diffusion::Pipeline, Observe<'_>) -> Result<diffusion::Output, WireError>,
+        work: impl FnOnce(&Self, Observe<'_>) -> Result<diffusion::Output, WireError>,
     ) -> Frame<Event> {
-        let Some(pipeline) = &self.pipeline else {
-            let message = "No model is loaded in the engine.".into();
-            return Frame::new(Event::Failed { id, error: WireError { kind: ErrorKind::InvalidRequest, message } });
-        };
         let mut stopped = false;
-        let result = work(pipeline, &mut |progress: diffusion::Progress<'_>| {
+        let result = work(self, &mut |progress: diffusion::Progress<'_>| {
             if self.shared.cancelled().contains(&id) {
                 stopped = true;
                 return ControlFlow::Break(());
@@ -340,6 +374,23 @@ fn fill(
     let take = job.sampling.take;
     let request = diffusion::Fill { sampling: sampling(job.sampling), image, mask, strength: job.strength, take };
     pipeline.fill(&request, observe).map_err(|error| wire(&error))
+}
+
+fn upscale(
+    upscaler: Option<&diffusion::Upscaler>,
+    job: UpscaleJob,
+    attachments: Vec<Vec<u8>>,
+    observe: Observe<'_>,
+) -> Result<diffusion::Output, WireError> {
+    let invalid = |message: String| WireError { kind: ErrorKind::InvalidRequest, message };
+    let Ok([image]) = <[Vec<u8>; 1]>::try_from(attachments) else {
+        return Err(invalid("An upscaling needs one attachment, the picture.".into()));
+    };
+    Picture { width: job.width, height: job.height }.check(&image, 3).map_err(|error| invalid(error.to_string()))?;
+    let image = RgbImage::from_raw(job.width, job.height, image)
+        .ok_or_else(|| invalid("The picture to be upscaled has a wrong size.".into()))?;
+    let upscaler = upscaler.ok_or_else(|| invalid("No upscaler is loaded in the engine.".into()))?;
+    upscaler.upscale(&image, job.factor, observe).map_err(|error| wire(&error))
 }
 
 fn model_info(info: &diffusion::ModelInfo) -> ModelInfo {

@@ -50,7 +50,23 @@ pub enum Request {
         /// What to make.
         job: FillJob,
     },
-    /// Stop a running or waiting job within one denoising step; unknown ids are ignored.
+    /// Make a picture larger. Attachment: the RGB picture. Answered like [`Request::Generate`], with a step for each tile. Needs
+    /// no loaded model; the upscaler stays loaded for the next job.
+    Upscale {
+        /// Request id.
+        id: u64,
+        /// The upscaler's file.
+        model: PathBuf,
+        /// As in [`Request::Load`].
+        device: String,
+        /// As in [`Request::Load`].
+        precision: String,
+        /// As in [`Request::Load`].
+        threads: Option<usize>,
+        /// What to make.
+        job: UpscaleJob,
+    },
+    /// Stop a running or waiting job within one denoising step or tile; unknown ids are ignored.
     Cancel {
         /// Id of the job's request.
         id: u64,
@@ -107,6 +123,17 @@ pub struct FillJob {
     pub height: u32,
     /// Denoising strength, 0 to 1: the share of the noise schedule that is run.
     pub strength: f64,
+}
+
+/// An upscaling job; the picture travels as attachment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpscaleJob {
+    /// Width of the picture in pixels; times `factor` at most 16384.
+    pub width: u32,
+    /// Height in pixels, likewise.
+    pub height: u32,
+    /// How many times as large it becomes along each side: 2 to the upscaler's own scale.
+    pub factor: u32,
 }
 
 /// From the worker to the application.

@@ -218,7 +218,7 @@ fn check_format(format: Format, (width, height): (u32, u32), deep: bool) -> Resu
     Ok(())
 }
 
-fn format_of(out: &Path) -> Result<Format, StudioError> {
+pub(crate) fn format_of(out: &Path) -> Result<Format, StudioError> {
     let extension = out.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     match extension.as_str() {
         "png" => Ok(Format::Png),
@@ -234,7 +234,7 @@ fn format_of(out: &Path) -> Result<Format, StudioError> {
 }
 
 /// What a file says about the picture in `rect`.
-fn describe(document: &Document, rect: Rect) -> Metadata {
+pub(crate) fn describe(document: &Document, rect: Rect) -> Metadata {
     let shown = |patch: &&Patch| patch.rect.intersection(&rect).is_some();
     let patches: Vec<&Patch> = document
         .layers

@@ -21,6 +21,7 @@ mod session;
 pub mod shots;
 mod surface;
 pub mod tiles;
+mod upscalers;
 
 pub use deep_zoom::{DeepZoom, DeepZoomOptions, export_tiles};
 pub use error::StudioError;
@@ -30,10 +31,11 @@ pub use import::{ImportOptions, Imported, import_pictures};
 pub use models::{ModelEntry, Models};
 pub use outframe_engine::ModelInfo;
 pub use paint::{
-    CoverRequest, ExtendRequest, FillPlan, MAX_FILL_TAKES, Outline, Painted, Placed, ReframeRequest, VARY_STRENGTH,
-    VaryRequest, ZoomOutRequest,
+    CoverRequest, ExtendRequest, FillPlan, MAX_FILL_TAKES, Outline, Painted, Placed, ReframeRequest, UPSCALE_STRENGTH,
+    UpscaleMode, UpscalePlan, UpscaleRequest, Upscaled, VARY_STRENGTH, VaryRequest, ZoomOutRequest,
 };
 pub use pictures::{Pictures, ProjectPictures, encode_png};
 pub use region::{MAX_REGION_SIDE, Region, RegionPart, Shape};
 pub use session::{Event, EventSink, ReadyModel, Studio};
 pub use tokio_util::sync::CancellationToken;
+pub use upscalers::UpscalerEntry;

@@ -57,6 +57,11 @@ impl Models {
         Self { roots }
     }
 
+    /// The folders that were found.
+    pub(crate) fn roots(&self) -> &[PathBuf] {
+        &self.roots
+    }
+
     /// All models, the starter first, then by name; of two with one name, the first found counts.
     pub fn list(&self) -> Vec<ModelEntry> {
         let mut found: Vec<ModelEntry> = Vec::new();

@@ -47,6 +47,8 @@ pub enum JobKind {
     Vary,
     /// Paints what a shot lacks.
     Cover,
+    /// Makes a larger picture.
+    Upscale,
     /// Renders and encodes a film.
     Film,
     /// Writes a picture.
@@ -58,7 +60,7 @@ pub enum JobKind {
 impl JobKind {
     /// Whether it needs the engine, of which there is one.
     pub const fn needs_engine(self) -> bool {
-        matches!(self, Self::Generate | Self::Extend | Self::ZoomOut | Self::Reframe | Self::Vary | Self::Cover)
+        !matches!(self, Self::Film | Self::Export | Self::Import)
     }
 }
 

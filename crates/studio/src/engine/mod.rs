@@ -18,7 +18,7 @@ use std::{
 
 use image::{GrayImage, RgbImage};
 use outframe_engine::{Event, Frame, Request};
-pub use outframe_engine::{FillJob, GenerateJob, Memory, ModelInfo, Sampling};
+pub use outframe_engine::{FillJob, GenerateJob, Memory, ModelInfo, Sampling, UpscaleJob};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
@@ -95,12 +95,21 @@ pub enum Job {
         /// The mask, of the same size.
         mask: GrayImage,
     },
+    /// Make a picture larger; needs no loaded model.
+    Upscale {
+        /// The upscaler's file.
+        model: PathBuf,
+        /// Parameters.
+        job: UpscaleJob,
+        /// The picture.
+        image: RgbImage,
+    },
 }
 
 /// What a running job tells.
 #[derive(Debug, Clone)]
 pub enum JobEvent {
-    /// A denoising step is done.
+    /// A denoising step is done, or a tile of an upscaling.
     Step {
         /// Steps done.
         step: u32,
@@ -234,7 +243,7 @@ impl Engine {
         }
     }
 
-    /// Runs a job on the loaded model.
+    /// Runs a job on the loaded model; an upscaling on its own network.
     ///
     /// Jobs wait for each other. When the worker stops unexpectedly it is restarted and the job runs once more: a job is a pure
     /// function of its request, so that is safe. A second failure is reported. `cancel` is honoured within one denoising step;
@@ -262,7 +271,9 @@ impl Engine {
         observe: Observer<'_>,
         cancel: &CancellationToken,
     ) -> Result<JobOutput, EngineError> {
-        self.ensure_model(session).await?;
+        if !matches!(job, Job::Upscale { .. }) {
+            self.ensure_model(session).await?;
+        }
         let process = self.ensure(session).await?;
         let id = self.id();
         let request = match job {
@@ -270,6 +281,17 @@ impl Engine {
             Job::Fill { job, image, mask } => {
                 Frame::with(Request::Fill { id, job: job.clone() }, vec![image.as_raw().clone(), mask.as_raw().clone()])
             }
+            Job::Upscale { model, job, image } => Frame::with(
+                Request::Upscale {
+                    id,
+                    model: model.clone(),
+                    device: self.options.device.clone(),
+                    precision: self.options.precision.clone(),
+                    threads: self.options.threads,
+                    job: *job,
+                },
+                vec![image.as_raw().clone()],
+            ),
         };
         let mut events = process.send(id, request).await?;
         let mut asked_to_stop = false;

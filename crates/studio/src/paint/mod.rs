@@ -7,6 +7,7 @@
 mod cover;
 mod grow;
 mod place;
+mod upscale;
 mod vary;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use crate::{
 pub use cover::CoverRequest;
 pub use grow::{ExtendRequest, Outline, ReframeRequest, ZoomOutRequest};
 pub use place::Placed;
+pub use upscale::{UPSCALE_STRENGTH, UpscaleMode, UpscalePlan, UpscaleRequest, Upscaled};
 pub use vary::{VARY_STRENGTH, VaryRequest};
 
 /// Most takes of one request that paints on the canvas.

@@ -196,7 +196,7 @@ text: string, };
 
 export type JobState = "queued" | "running" | "done" | "failed" | "cancelled";
 
-export type JobKind = "generate" | "extend" | "zoom-out" | "reframe" | "vary" | "cover" | "film" | "export" | "import";
+export type JobKind = "generate" | "extend" | "zoom-out" | "reframe" | "vary" | "cover" | "upscale" | "film" | "export" | "import";
 
 export type JobView = { id: number, kind: JobKind, label: string, state: JobState, 
 /**
