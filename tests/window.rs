@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 use fantoccini::key::Key;
 use outframe_tests::{
     Place,
-    desktop::{Clipboard, Desktop, DropTarget, RETURN},
+    desktop::{Desktop, DropTarget, RETURN},
     gradient, linux, models, program,
     window::{self, DISPLAY, Window},
 };
@@ -286,7 +286,7 @@ fn a_killed_worker_costs_nothing_and_a_killed_window_loses_nothing() {
     place.run(&["doctor", "lake.outframe"]).ok();
 }
 
-/// What is not of the page: the desktop's own file choosers, the clipboard, a drag to another program, the monitor, a second start.
+/// What is not of the page: the desktop's own file choosers, a drag to another program, the monitor, a second start.
 #[test]
 fn the_window_lives_on_a_desktop() {
     let place = Place::new();
@@ -331,16 +331,6 @@ fn the_window_lives_on_a_desktop() {
     assert_eq!(outframe_tests::decode(&fs::read(path).unwrap()), picture, "what was dragged out is the picture");
     window.keys(&[], &char::from(Key::Escape).to_string());
     window.wait_gone(&id("export-save"));
-
-    // A picture from another program's clipboard becomes a layer.
-    let clipboard = Clipboard::with_png(window.display(), with_parameters(48, 32, FOREIGN));
-    desktop.focus(main);
-    window.click(&id("stage"));
-    desktop.control('v');
-    window.wait("the layer is there", |window| (project(window)["layers"].as_array()?.len() == 2).then_some(()));
-    let pasted = project(&window)["layers"][1]["bounds"].clone();
-    assert_eq!((&pasted["width"], &pasted["height"]), (&json!(48), &json!(32)));
-    drop(clipboard);
 
     // A shot, its monitor in a window of its own, and its film through the chooser.
     window.click(&id("mode-director"));

@@ -1,14 +1,10 @@
 //! The desktop around the window, as a person's hand and the other programs on it: keys and mouse of the X server, other windows,
-//! a clipboard, and a window that dragged files can be dropped on.
+//! and a window that dragged files can be dropped on.
 
 use std::{
     error::Error,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-        mpsc,
-    },
-    thread::{JoinHandle, sleep},
+    sync::mpsc,
+    thread::sleep,
     time::{Duration, Instant},
 };
 
@@ -20,7 +16,7 @@ use x11rb::{
         xproto::{
             AtomEnum, BUTTON_PRESS_EVENT, BUTTON_RELEASE_EVENT, ClientMessageEvent, ConnectionExt as _,
             CreateWindowAux, EventMask, GetKeyboardMappingReply, InputFocus, KEY_PRESS_EVENT, KEY_RELEASE_EVENT,
-            MOTION_NOTIFY_EVENT, MapState, PropMode, SELECTION_NOTIFY_EVENT, SelectionNotifyEvent, Window, WindowClass,
+            MOTION_NOTIFY_EVENT, MapState, PropMode, Window, WindowClass,
         },
         xtest::ConnectionExt as _,
     },
@@ -32,8 +28,7 @@ x11rb::atom_manager! {
     Atoms: AtomsCookie {
         XdndAware, XdndSelection, XdndEnter, XdndPosition, XdndStatus, XdndDrop, XdndFinished, XdndActionCopy,
         URI_LIST: b"text/uri-list",
-        PNG: b"image/png",
-        CLIPBOARD, TARGETS, OUTFRAME_TAKEN,
+        OUTFRAME_TAKEN,
     }
 }
 
@@ -167,33 +162,6 @@ impl Desktop {
     }
 }
 
-/// A clipboard that holds a picture, until it is dropped.
-#[derive(Debug)]
-pub struct Clipboard {
-    over: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Clipboard {
-    /// Offers a PNG, which must be small enough for one message (200 kB).
-    pub fn with_png(display: &str, png: Vec<u8>) -> Self {
-        let over = Arc::new(AtomicBool::new(false));
-        let (display, stop) = (display.to_owned(), Arc::clone(&over));
-        let (owned, ready) = mpsc::channel();
-        let thread =
-            std::thread::spawn(move || offer(&display, &png, &stop, &owned).expect("the clipboard is offered"));
-        ready.recv_timeout(PATIENCE).expect("the clipboard is owned");
-        Self { over, thread: Some(thread) }
-    }
-}
-
-impl Drop for Clipboard {
-    fn drop(&mut self) {
-        self.over.store(true, Ordering::Relaxed);
-        let _ = self.thread.take().map(JoinHandle::join);
-    }
-}
-
 fn window_of(server: &RustConnection, screen: usize, place: (i16, i16, u16, u16), on_top: bool) -> Result<Window> {
     let id = server.generate_id()?;
     let look = CreateWindowAux::new()
@@ -216,50 +184,6 @@ fn window_of(server: &RustConnection, screen: usize, place: (i16, i16, u16, u16)
         &look,
     )?;
     Ok(id)
-}
-
-fn offer(display: &str, png: &[u8], over: &AtomicBool, owned: &mpsc::Sender<()>) -> Result<()> {
-    let (server, screen) = RustConnection::connect(Some(display))?;
-    let atoms = Atoms::new(&server)?.reply()?;
-    let owner = window_of(&server, screen, (0, 0, 1, 1), false)?;
-    server.set_selection_owner(owner, atoms.CLIPBOARD, CURRENT_TIME)?;
-    server.sync()?;
-    owned.send(())?;
-    while !over.load(Ordering::Relaxed) {
-        let Some(event) = server.poll_for_event()? else {
-            sleep(Duration::from_millis(5));
-            continue;
-        };
-        let Event::SelectionRequest(request) = event else { continue };
-        let (window, property) = (request.requestor, request.property);
-        let given = if request.target == atoms.PNG {
-            server.change_property8(PropMode::REPLACE, window, property, atoms.PNG, png)?;
-            property
-        } else if request.target == atoms.TARGETS {
-            server.change_property32(
-                PropMode::REPLACE,
-                window,
-                property,
-                AtomEnum::ATOM,
-                &[atoms.TARGETS, atoms.PNG],
-            )?;
-            property
-        } else {
-            NONE
-        };
-        let answer = SelectionNotifyEvent {
-            response_type: SELECTION_NOTIFY_EVENT,
-            sequence: 0,
-            time: request.time,
-            requestor: window,
-            selection: request.selection,
-            target: request.target,
-            property: given,
-        };
-        server.send_event(false, window, EventMask::NO_EVENT, answer)?;
-        server.flush()?;
-    }
-    Ok(())
 }
 
 /// A window of another program in the upper left corner, on which files can be dropped.

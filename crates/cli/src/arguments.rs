@@ -210,6 +210,22 @@ pub(crate) enum Command {
 pub(crate) enum ModelsCommand {
     /// List them, with what each is
     List,
+    /// Show everything that is known about one
+    Info {
+        /// Its name, or its file or folder
+        model: String,
+    },
+    /// Read its weights again and compare their SHA-256
+    #[command(after_help = "Examples:
+  outframe models verify meadow
+  outframe models verify meadow --sha256 6ce0161689b3853acaa03779ec93eafe75a02f4ced659bee03f50797806fa2fa")]
+    Verify {
+        /// Its name, or its file or folder
+        model: String,
+        /// The SHA-256 that its hub quotes; without it, the one that was recorded when it was read before
+        #[arg(long)]
+        sha256: Option<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -6,13 +6,15 @@ use anyhow::Context as _;
 use image::{DynamicImage, GrayImage, Luma};
 use outframe_document::Project;
 use outframe_studio::{
-    CancellationToken, DeepZoomOptions, ExportOptions, ExtendRequest, FillPlan, GenerateRequest, ImportOptions, Models,
-    Placed, ReadyModel, ReframeRequest, Region, Shape, Studio, StudioError, TakeImage, VaryRequest, ZoomOutRequest,
-    can_write, encode_png, engine::EngineOptions, export_tiles, import_pictures, thumbnail, write_whole,
+    CancellationToken, DeepZoomOptions, ExportOptions, ExtendRequest, FillPlan, GenerateRequest, ImportOptions, Kind,
+    ModelEntry, Models, Placed, ReadyModel, ReframeRequest, Region, Shape, Studio, StudioError, TakeImage, VaryRequest,
+    ZoomOutRequest, can_write, encode_png, engine::EngineOptions, export_tiles, import_pictures, thumbnail,
+    write_whole,
 };
 
 use crate::{
     arguments::{self, Arguments, Command, ModelsCommand},
+    models,
     progress::Progress,
     project,
     report::{self, Exported, Generated, GeneratedTake, Info, Model, Moved, Painted},
@@ -46,6 +48,12 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Copy { file, to } => project::copy(&file, &to, json),
         Command::Compact { file } => project::compact(&file, json),
         Command::Models { command: ModelsCommand::List } => list_models(json),
+        Command::Models { command: ModelsCommand::Info { model } } => {
+            report::print(json, &models::find(&model)?, models::describe)
+        }
+        Command::Models { command: ModelsCommand::Verify { model, sha256 } } => {
+            models::verify(&model, sha256.as_deref(), json, &show)
+        }
     }
 }
 
@@ -426,7 +434,12 @@ fn list_models(json: bool) -> anyhow::Result<()> {
                 Ok(info) => (Some(info), None),
                 Err(error) => (None, Some(error.to_string())),
             };
-            models.push(Model { entry, info, problem });
+            models.push(Model { entry, info, problem, item: None });
+        }
+        // What needs no engine to be told: single files.
+        for item in studio.models().library().into_iter().filter(|item| item.kind != Kind::Folder) {
+            let entry = ModelEntry { name: item.name.clone(), path: item.path.clone() };
+            models.push(Model { entry, info: None, problem: item.problem.clone(), item: Some(item) });
         }
         studio.engine().shutdown().await;
         Ok(models)

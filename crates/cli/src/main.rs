@@ -2,6 +2,7 @@
 
 mod arguments;
 mod commands;
+mod models;
 mod progress;
 mod project;
 mod report;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use outframe_document::{GenerationId, PatchContent, Project, Rect};
-use outframe_studio::{Imported, ModelEntry, ModelInfo, Placed};
+use outframe_studio::{Imported, LibraryItem, ModelEntry, ModelInfo, Placed};
 use serde::Serialize;
 
 /// Prints a result: as JSON, or the sentences.
@@ -278,6 +278,8 @@ pub(crate) struct Model {
     pub(crate) entry: ModelEntry,
     pub(crate) info: Option<ModelInfo>,
     pub(crate) problem: Option<String>,
+    /// What a single file says about itself.
+    pub(crate) item: Option<LibraryItem>,
 }
 
 pub(crate) fn models(models: &[Model]) -> String {
@@ -297,6 +299,10 @@ pub(crate) fn models(models: &[Model]) -> String {
                     info.weight_bytes / 1_000_000,
                     model.entry.path.display()
                 )
+            }
+            (None, None) => {
+                let what = model.item.as_ref().map(LibraryItem::description).unwrap_or_default();
+                format!("{}  {what}  {}\n", model.entry.name, model.entry.path.display())
             }
             (None, problem) => {
                 format!("{}  cannot be used: {}\n", model.entry.name, problem.as_deref().unwrap_or_default())

@@ -28,7 +28,7 @@ pub use error::StudioError;
 pub use export::{Export, ExportOptions, can_write, export, export_with, thumbnail, write_whole};
 pub use generate::{GenerateRequest, MAX_SIDE, MAX_TAKES, MIN_SIDE, Painting, Settings, TakeImage};
 pub use import::{ImportOptions, Imported, import_pictures};
-pub use models::{ModelEntry, Models};
+pub use models::{Family, HashCache, Hashes, Kind, LibraryItem, ModelEntry, Models};
 pub use outframe_engine::ModelInfo;
 pub use paint::{
     CoverRequest, ExtendRequest, FillPlan, MAX_FILL_TAKES, Outline, Painted, Placed, ReframeRequest, UPSCALE_STRENGTH,

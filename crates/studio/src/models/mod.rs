@@ -1,4 +1,13 @@
-//! Which models are there, by name.
+//! The model library: which models are there, and what they are.
+
+mod hashes;
+mod header;
+mod kind;
+mod library;
+
+pub use hashes::{HashCache, Hashes};
+pub use kind::{Family, Kind};
+pub use library::LibraryItem;
 
 use std::{
     env,
