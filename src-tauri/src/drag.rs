@@ -1,7 +1,7 @@
 //! Dragging a picture out of the window, into a file manager or another program.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
 
@@ -42,7 +42,7 @@ pub(crate) async fn start(window: &WebviewWindow, file: PathBuf) -> Answer<()> {
     let (done, started) = oneshot::channel();
     let held = window.clone();
     let run = move || {
-        let _ = done.send(begin(&held, file));
+        let _ = done.send(begin(&held, &file));
     };
     window.run_on_main_thread(run).map_err(|error| refused(error.to_string()))?;
     started.await.map_err(|_| refused("the window is gone".into()))?.map_err(refused)
@@ -51,7 +51,7 @@ pub(crate) async fn start(window: &WebviewWindow, file: PathBuf) -> Answer<()> {
 /// The toolkit's own drag. (The crate for the other platforms forgets what is dragged at the moment of the drop, before the
 /// other program has asked for it.)
 #[cfg(target_os = "linux")]
-fn begin(window: &WebviewWindow, file: PathBuf) -> Result<(), String> {
+fn begin(window: &WebviewWindow, file: &Path) -> Result<(), String> {
     use std::{cell::Cell, rc::Rc};
 
     use gtk::{
@@ -62,7 +62,7 @@ fn begin(window: &WebviewWindow, file: PathBuf) -> Result<(), String> {
     /// Pixels along the longer side of the picture at the pointer.
     const ICON: i32 = 128;
     let window = window.gtk_window().map_err(|error| error.to_string())?;
-    let address = glib::filename_to_uri(&file, None).map_err(|error| error.to_string())?;
+    let address = glib::filename_to_uri(file, None).map_err(|error| error.to_string())?;
     let targets = gtk::TargetList::new(&[]);
     targets.add_uri_targets(0);
     let give = window.connect_drag_data_get(move |_, _, data, _, _| {
@@ -74,7 +74,7 @@ fn begin(window: &WebviewWindow, file: PathBuf) -> Result<(), String> {
         window.disconnect(give);
         return Err("the desktop did not begin a drag".into());
     };
-    if let Ok(icon) = gdk_pixbuf::Pixbuf::from_file_at_size(&file, ICON, ICON) {
+    if let Ok(icon) = gdk_pixbuf::Pixbuf::from_file_at_size(file, ICON, ICON) {
         context.drag_set_icon_pixbuf(&icon, ICON / 8, ICON / 8);
     }
     // Once, when the other program has taken the file or refused it.
@@ -88,7 +88,7 @@ fn begin(window: &WebviewWindow, file: PathBuf) -> Result<(), String> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn begin(window: &WebviewWindow, file: PathBuf) -> Result<(), String> {
-    let (item, icon) = (drag::DragItem::Files(vec![file.clone()]), drag::Image::File(file));
+fn begin(window: &WebviewWindow, file: &Path) -> Result<(), String> {
+    let (item, icon) = (drag::DragItem::Files(vec![file.to_path_buf()]), drag::Image::File(file.to_path_buf()));
     drag::start_drag(window, item, icon, |_, _| {}, drag::Options::default()).map_err(|error| error.to_string())
 }

@@ -127,10 +127,14 @@ impl Desktop {
         if shifted {
             held.push(self.key(SHIFT).0);
         }
-        held.iter().for_each(|&key| self.input(KEY_PRESS_EVENT, key, (0, 0)));
+        for &key in &held {
+            self.input(KEY_PRESS_EVENT, key, (0, 0));
+        }
         self.input(KEY_PRESS_EVENT, key, (0, 0));
         self.input(KEY_RELEASE_EVENT, key, (0, 0));
-        held.iter().for_each(|&key| self.input(KEY_RELEASE_EVENT, key, (0, 0)));
+        for &key in &held {
+            self.input(KEY_RELEASE_EVENT, key, (0, 0));
+        }
         self.settle();
     }
 
@@ -141,7 +145,9 @@ impl Desktop {
 
     /// Types a text of Latin letters, digits and signs.
     pub fn write(&self, text: &str) {
-        text.chars().for_each(|letter| self.press(u32::from(letter), &[]));
+        for letter in text.chars() {
+            self.press(u32::from(letter), &[]);
+        }
     }
 
     /// Moves the mouse there, in small steps as a hand does.

@@ -335,7 +335,12 @@ fn free_port() -> u16 {
 pub fn child_named(parent: u32, name: &str) -> Option<u32> {
     let mut parents = vec![parent];
     while let Some(parent) = parents.pop() {
-        let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).ok()?;
+        // A child belongs to the thread that started it.
+        let Ok(threads) = std::fs::read_dir(format!("/proc/{parent}/task")) else { continue };
+        let children: String = threads
+            .flatten()
+            .filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok())
+            .collect();
         for child in children.split_whitespace().filter_map(|id| id.parse().ok()) {
             let told = std::fs::read_to_string(format!("/proc/{child}/comm")).unwrap_or_default();
             if told.trim() == name {

@@ -201,6 +201,7 @@ fn is_upscaler(header: &Header) -> bool {
 }
 
 /// Learned words are one table of the text encoder's width, or one for each of SDXL's.
+#[allow(clippy::option_option, reason = "whether it is one, and then whether its family can be told")]
 fn embedding_family(header: &Header) -> Option<Option<Family>> {
     if header.tensors.contains_key("clip_l") && header.tensors.contains_key("clip_g") {
         return Some(Some(Family::Sdxl));
