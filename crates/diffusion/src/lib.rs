@@ -1,8 +1,9 @@
-//! Outframe's diffusion models: a model folder and a prompt in, a picture out.
+//! Outframe's diffusion models: a model and a prompt in, a picture out.
 //!
 //! The networks run on libtorch through `tch`. UNet, text encoders and samplers are this crate's own, the autoencoder is
 //! that of diffusers-rs. Everything about a model comes from its folder's own configuration files, which follow the
-//! layout of Python diffusers; what is not supported is refused with the file, key and value.
+//! layout of Python diffusers, or from the names and shapes in a checkpoint that is one `SafeTensors` file; what is not
+//! supported is refused with the file, key and value.
 //!
 //! ```no_run
 //! use std::ops::ControlFlow;
@@ -38,6 +39,7 @@ mod pipeline;
 #[doc(hidden)]
 pub mod probe;
 pub mod scheduler;
+mod single;
 mod text;
 mod unet;
 mod vae;

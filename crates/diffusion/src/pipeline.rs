@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
 use std::time::Instant;
 
@@ -11,12 +11,12 @@ use tch::{Device, Kind, Tensor};
 
 use crate::device::{DeviceChoice, Precision, device_name};
 use crate::error::{Error, guard};
-use crate::model::{Description, ModelInfo, weight_files};
+use crate::model::{Description, ModelInfo};
 use crate::noise::{Purpose, normal};
 use crate::picture::{Preview, mask_to_tensor, to_image, to_tensor};
 use crate::scheduler::{Level, Schedule};
 use crate::text::TextEncoder;
-use crate::unet::UNet;
+use crate::unet::{Added, UNet};
 use crate::vae::Vae;
 
 /// Longer sides are refused before anything is allocated.
@@ -34,6 +34,9 @@ pub struct LoadOptions {
     /// Beside other busy programs, start the process with `OMP_WAIT_POLICY=PASSIVE` in its environment: otherwise the
     /// threads wait for each other by spinning, and painting takes many times longer.
     pub threads: Option<usize>,
+    /// Another autoencoder than the model's own: a folder in the diffusers layout, or one `SafeTensors` file. A file does
+    /// not tell how its latents are scaled; that must be as in the model's own.
+    pub vae: Option<PathBuf>,
 }
 
 /// What both kinds of request have in common.
@@ -138,28 +141,25 @@ struct Known {
 }
 
 impl Pipeline {
-    /// Loads a model from a folder in the diffusers layout.
+    /// Loads a model from a folder in the diffusers layout, or from one `SafeTensors` file in the original layout of Stable
+    /// Diffusion 1.x, 2.x or SDXL.
     ///
     /// # Errors
     /// Names the file, key or tensor that is missing, damaged or not supported, or the device that does not exist.
-    pub fn load(dir: &Path, options: &LoadOptions) -> Result<Self, Error> {
+    pub fn load(path: &Path, options: &LoadOptions) -> Result<Self, Error> {
         guard("loading a model", || {
             let device = options.device.resolve()?;
             let precision = options.precision.resolve(device);
             if let Some(threads) = options.threads {
                 tch::set_num_threads(i32::try_from(threads.clamp(1, 1024)).unwrap_or(1));
             }
-            let Description { mut info, unet, vae, text, schedule } = Description::read(dir)?;
-            let [unet_file, vae_file, text_file] = weight_files(dir)?;
-            for file in [&unet_file, &vae_file, &text_file] {
-                let size = std::fs::metadata(file).map_err(|source| Error::Read { path: file.clone(), source })?.len();
-                info.weight_bytes += size;
-            }
+            let Description { info, unet, vae, text, schedule, parts } =
+                Description::read(path, options.vae.as_deref())?;
             let (unet, vae, text) = tch::no_grad(|| {
                 Ok::<_, Error>((
-                    UNet::load(unet, &unet_file, device, precision.kind())?,
-                    Vae::load(vae, &vae_file, device)?,
-                    text.load(dir, device, precision.kind())?,
+                    UNet::load(unet, &parts.unet.1, device, precision.kind())?,
+                    Vae::load(vae, &parts.vae.1, device)?,
+                    text.load(&parts.text, device, precision.kind())?,
                 ))
             })?;
             let (preview, empty) = (OnceLock::new(), Mutex::new(Vec::new()));
@@ -341,16 +341,25 @@ impl Pipeline {
         let guided = (sampling.guidance - 1.0).abs() > 1e-9;
         let prompt = self.text.encode(&sampling.prompt).map_err(|error| error.while_doing("reading the prompt"))?;
         let mut warnings: BTreeSet<String> = prompt.warnings.into_iter().collect();
-        let mut context = prompt.context;
+        let (mut context, mut pooled) = (prompt.context, prompt.pooled);
         if guided {
             let negative = self
                 .text
-                .encode(&sampling.negative)
+                .encode_negative(&sampling.negative)
                 .map_err(|error| error.while_doing("reading the negative prompt"))?;
             warnings.extend(negative.warnings.iter().map(|warning| format!("Negative prompt: {warning}")));
             context = Tensor::f_cat(&[negative.context, context], 0)?;
+            pooled = match (negative.pooled, pooled) {
+                (Some(negative), Some(pooled)) => Some(Tensor::f_cat(&[negative, pooled], 0)?),
+                _ => None,
+            };
         }
-        let conditioning = self.unet.condition(&context)?;
+        // SDXL is told the picture's size, as if it had been trained on it uncropped.
+        let (_, _, high, wide) = noise.size4()?;
+        let (height, width) = ((high * self.info.vae_factor) as f64, (wide * self.info.vae_factor) as f64);
+        let sizes = [height, width, 0.0, 0.0, height, width];
+        let added = pooled.as_ref().map(|pooled| Added { pooled, sizes });
+        let conditioning = self.unet.condition(&context, added.as_ref())?;
 
         let noise = noise.f_to_device(self.device)?;
         let mut latents = match known {

@@ -6,11 +6,12 @@ use tch::{Device, Kind, Tensor};
 
 use crate::Error;
 use crate::config::Config;
+use crate::model::{Description, NETWORK};
 use crate::scheduler::Schedule;
-use crate::text::TextInfo;
-use crate::unet::{Conditioning, UNet, UNetConfig};
+use crate::text::{TextInfo, TextPart, Tokenizer};
+use crate::unet::{Added, Conditioning, UNet, UNetConfig};
 use crate::vae::{Vae, VaeConfig};
-use crate::weights::find_file;
+use crate::weights::find_files;
 
 /// A UNet on the processor that is kept for several calls.
 #[derive(Debug)]
@@ -24,14 +25,19 @@ impl LoadedUNet {
     /// Loads a UNet from a folder with config.json and weights.
     pub fn load(dir: &Path, kind: Kind) -> Result<Self, Error> {
         tch::no_grad(|| {
-            let config = UNetConfig::read(&dir.join("config.json"))?;
-            UNet::load(config, &find_file(dir, "diffusion_pytorch_model")?, Device::Cpu, kind).map(Self)
+            let config = UNetConfig::read(&Config::read(&dir.join("config.json"))?)?;
+            UNet::load(config, &find_files(dir, NETWORK)?, Device::Cpu, kind).map(Self)
         })
     }
 
     /// Prepares the prompt's vectors, `[N, tokens, cross_attention_dim]`.
     pub fn prompt(&self, context: &Tensor) -> Result<Prompt, Error> {
-        tch::no_grad(|| self.0.condition(context).map(Prompt))
+        tch::no_grad(|| self.0.condition(context, None).map(Prompt))
+    }
+
+    /// Prepares the prompt's vectors as SDXL wants them, with the pooled prompts `[N, pooled width]` and the six sizes.
+    pub fn prompt_with(&self, context: &Tensor, pooled: &Tensor, sizes: [f64; 6]) -> Result<Prompt, Error> {
+        tch::no_grad(|| self.0.condition(context, Some(&Added { pooled, sizes })).map(Prompt))
     }
 
     /// The network's output for an input `[N, in_channels, h, w]` at one time.
@@ -50,18 +56,36 @@ pub fn unet(dir: &Path, input: &Tensor, context: &Tensor, times: &[f64], kind: K
 /// Encodes pixels and decodes latents with an autoencoder (a folder with config.json and weights).
 pub fn vae(dir: &Path, pixels: &Tensor, latents: &Tensor) -> Result<(Tensor, Tensor), Error> {
     tch::no_grad(|| {
-        let config = VaeConfig::read(&dir.join("config.json"))?;
-        let vae = Vae::load(config, &find_file(dir, "diffusion_pytorch_model")?, Device::Cpu)?;
+        let config = VaeConfig::read(&Config::read(&dir.join("config.json"))?)?;
+        let vae = Vae::load(config, &find_files(dir, NETWORK)?, Device::Cpu)?;
         Ok((vae.encode(pixels)?, vae.decode(latents)?))
     })
 }
 
-/// Encodes prompts with a model's text encoder; `index` is its `model_index.json`, when it has one.
+/// Encodes prompts with a model's text encoder; its `model_index.json` counts, when it has one.
 pub fn text(model: &Path, prompts: &[&str], kind: Kind) -> Result<Vec<(Tensor, Vec<String>)>, Error> {
     tch::no_grad(|| {
         let index = Config::read_optional(&model.join("model_index.json"))?.unwrap_or_default();
-        let encoder = TextInfo::read(model, &index)?.load(model, Device::Cpu, kind)?;
+        let folder = model.join("text_encoder");
+        let part = TextPart {
+            config: Config::read(&folder.join("config.json"))?,
+            source: find_files(&folder, "model")?,
+            tokenizer: Tokenizer::Folder(model.join("tokenizer")),
+        };
+        let parts = [part];
+        let encoder = TextInfo::read(&parts, &index)?.load(&parts, Device::Cpu, kind)?;
         prompts.iter().map(|prompt| encoder.encode(prompt).map(|e| (e.context, e.warnings))).collect()
+    })
+}
+
+/// The context and the pooled prompt, if any, of a complete model's text encoders; `negative` asks for what guidance
+/// leads away from.
+pub fn whole_text(model: &Path, prompt: &str, negative: bool) -> Result<(Tensor, Option<Tensor>), Error> {
+    tch::no_grad(|| {
+        let Description { text, parts, .. } = Description::read(model, None)?;
+        let encoder = text.load(&parts.text, Device::Cpu, Kind::Float)?;
+        let encoded = if negative { encoder.encode_negative(prompt) } else { encoder.encode(prompt) }?;
+        Ok((encoded.context, encoded.pooled))
     })
 }
 

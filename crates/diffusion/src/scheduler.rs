@@ -148,7 +148,11 @@ pub struct Schedule {
 impl Schedule {
     /// Reads and checks `scheduler/scheduler_config.json`.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let config = Config::read(path)?;
+        Self::from_config(&Config::read(path)?)
+    }
+
+    /// Checks `scheduler/scheduler_config.json`, or what was derived in its place.
+    pub(crate) fn from_config(config: &Config) -> Result<Self, Error> {
         for (key, value) in [
             ("thresholding", json!(false)),
             ("use_exponential_sigmas", json!(false)),

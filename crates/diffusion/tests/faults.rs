@@ -58,7 +58,7 @@ fn refused(dir: &Path, words: &[&str]) -> Error {
 #[test]
 fn configurations_that_are_not_supported_are_named() {
     for (file, key, value) in [
-        ("unet/config.json", "addition_embed_type", json!("text_time")),
+        ("unet/config.json", "addition_embed_type", json!("image")),
         ("unet/config.json", "act_fn", json!("mish")),
         ("unet/config.json", "block_out_channels", json!([30, 32])),
         ("unet/config.json", "block_out_channels", json!([])),
@@ -81,7 +81,8 @@ fn configurations_that_are_not_supported_are_named() {
         ("text_encoder/config.json", "num_attention_heads", json!(7)),
         ("text_encoder/config.json", "vocab_size", json!(10)),
         ("model_index.json", "tokens", json!(1000)),
-        ("model_index.json", "text_encoder_2", json!(["transformers", "CLIPTextModelWithProjection"])),
+        ("model_index.json", "text_encoder_3", json!(["transformers", "T5EncoderModel"])),
+        ("model_index.json", "transformer", json!(["diffusers", "SD3Transformer2DModel"])),
     ] {
         let dir = copy("painter");
         edit(&dir.path().join(file), key, value);

@@ -234,6 +234,7 @@ impl Worker {
             device: device.parse().map_err(|error| wire(&error))?,
             precision: precision.parse().map_err(|error| wire(&error))?,
             threads,
+            ..diffusion::LoadOptions::default()
         };
         let pipeline = diffusion::Pipeline::load(model, &options).map_err(|error| wire(&error))?;
         let event = Event::Loaded {

@@ -1,7 +1,5 @@
 //! BERT (Devlin et al., 2019) as a token-level text encoder; the starter model uses the `MiniLM` that came out of it.
 
-use std::path::Path;
-
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
@@ -10,7 +8,7 @@ use super::{Encoded, TextEncoder};
 use crate::Error;
 use crate::config::Config;
 use crate::layers::{LayerNorm, Linear, attend, split_heads};
-use crate::weights::{Keep, Weights};
+use crate::weights::{Keep, Source, Weights};
 
 /// The network with its tokenizer. The context is `[CLS] words [SEP]`, then zeros up to the token limit.
 #[derive(Debug)]
@@ -42,7 +40,7 @@ struct Layer {
 impl Bert {
     pub(crate) fn load(
         config: &Config,
-        file: &Path,
+        source: &Source,
         tokens: Tokens,
         device: Device,
         kind: Kind,
@@ -61,7 +59,7 @@ impl Bert {
             return Err(config.refuse("vocab_size", format!("the tokenizer's tokens need {}", tokens.vocabulary())));
         }
         let eps = config.number("layer_norm_eps", 1e-12)?;
-        let weights = Weights::open(file, device, kind)?;
+        let weights = Weights::open_source(source, device, kind)?;
         let root = weights.root();
         let root = if weights.has("bert.embeddings.word_embeddings.weight") { root.at("bert") } else { root };
         let embeddings = root.at("embeddings");
@@ -123,6 +121,6 @@ impl TextEncoder for Bert {
         let states = self.forward(&split.ids)?;
         let missing = self.tokens.limit() as i64 - split.ids.len() as i64;
         let context = states.f_constant_pad_nd([0, 0, 0, missing.max(0)])?;
-        Ok(Encoded { context, warnings: split.warnings })
+        Ok(Encoded { context, pooled: None, warnings: split.warnings })
     }
 }

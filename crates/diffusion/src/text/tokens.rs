@@ -51,17 +51,29 @@ impl Tokens {
             let problem = "there is neither tokenizer.json nor vocab.json with merges.txt".to_owned();
             return Err(Error::Tokenizer { path: folder.to_path_buf(), problem });
         };
+        let pad = special_token(folder, "pad_token")?;
+        Self::build(&bytes, path, pad.as_deref(), limit)
+    }
+
+    /// CLIP's own tokenizer, whose vocabulary is part of this program; `pad` is the token that fills up short prompts.
+    pub(crate) fn clip(pad: &str, limit: usize) -> Result<Self, Error> {
+        let path = PathBuf::from("CLIP's built-in vocabulary");
+        let (vocabulary, merges) = super::vocabulary::clip()
+            .map_err(|error| Error::Tokenizer { path: path.clone(), problem: error.to_string() })?;
+        let merges: Vec<&str> = merges.lines().collect();
+        let bytes = clip_json(&vocabulary, &merges, Some(pad), &path)?;
+        Self::build(&bytes, path, Some(pad), limit)
+    }
+
+    fn build(bytes: &[u8], path: PathBuf, pad: Option<&str>, limit: usize) -> Result<Self, Error> {
         let failed = |error: tokenizers::Error| Error::Tokenizer { path: path.clone(), problem: error.to_string() };
         let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(failed)?;
         // The file may ask for padding and truncation of its own; both are done here, where the loss can be told.
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None).map_err(failed)?;
-        let special = |key: &str| -> Result<Option<u32>, Error> {
-            Ok(special_token(folder, key)?.and_then(|token| tokenizer.token_to_id(&token)))
-        };
         let vocabulary = tokenizer.get_vocab(true).into_values().max().map_or(0, |id| i64::from(id) + 1);
         let unknown = tokenizer.token_to_id("[UNK]");
-        let padding = special("pad_token")?;
+        let padding = pad.and_then(|pad| tokenizer.token_to_id(pad));
         Ok(Self { tokenizer, path, limit, vocabulary, unknown, padding })
     }
 
@@ -170,26 +182,30 @@ fn clip_from_parts(folder: &Path) -> Result<Vec<u8>, Error> {
     let failed = |path: &Path, problem: String| Error::Tokenizer { path: path.to_path_buf(), problem };
     let vocabulary: Value = serde_json::from_slice(&read_small(&vocabulary_path, MAX_BYTES)?)
         .map_err(|error| failed(&vocabulary_path, error.to_string()))?;
-    let id = |token: &str| {
-        vocabulary
-            .get(token)
-            .and_then(Value::as_u64)
-            .ok_or_else(|| failed(&vocabulary_path, format!("it lacks the token {token}")))
-    };
-    let (begin, end) = (id("<|startoftext|>")?, id("<|endoftext|>")?);
     let merges_path = folder.join("merges.txt");
     let merges = String::from_utf8(read_small(&merges_path, MAX_BYTES)?)
         .map_err(|error| failed(&merges_path, error.to_string()))?;
     let merges: Vec<&str> =
         merges.lines().filter(|line| !line.starts_with("#version") && !line.trim().is_empty()).collect();
+    let pad = special_token(folder, "pad_token")?;
+    clip_json(&vocabulary, &merges, pad.as_deref(), &vocabulary_path)
+}
+
+/// The tokenizer.json of a CLIP tokenizer; `path` is for messages.
+fn clip_json(vocabulary: &Value, merges: &[&str], pad: Option<&str>, path: &Path) -> Result<Vec<u8>, Error> {
+    let failed = |problem: String| Error::Tokenizer { path: path.to_path_buf(), problem };
+    let id = |token: &str| {
+        vocabulary.get(token).and_then(Value::as_u64).ok_or_else(|| failed(format!("it lacks the token {token}")))
+    };
+    let (begin, end) = (id("<|startoftext|>")?, id("<|endoftext|>")?);
     let special = |id: u64, content: &str| {
         json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
                "normalized": false, "special": true})
     };
     let mut added = vec![special(begin, "<|startoftext|>"), special(end, "<|endoftext|>")];
     // Stable Diffusion 2.x pads with `!`, which thereby becomes a special token within prompts, too; so it was trained.
-    if let Some(pad) = special_token(folder, "pad_token")?.filter(|pad| pad != "<|endoftext|>") {
-        added.push(special(id(&pad)?, &pad));
+    if let Some(pad) = pad.filter(|pad| *pad != "<|endoftext|>") {
+        added.push(special(id(pad)?, pad));
     }
     let tokenizer = json!({
         "version": "1.0",
@@ -209,5 +225,5 @@ fn clip_from_parts(folder: &Path) -> Result<Vec<u8>, Error> {
         "model": {"type": "BPE", "dropout": null, "unk_token": "<|endoftext|>", "continuing_subword_prefix": "",
                   "end_of_word_suffix": "</w>", "fuse_unk": false, "vocab": vocabulary, "merges": merges},
     });
-    serde_json::to_vec(&tokenizer).map_err(|error| failed(folder, error.to_string()))
+    serde_json::to_vec(&tokenizer).map_err(|error| failed(error.to_string()))
 }
