@@ -46,5 +46,5 @@ mod weights;
 pub use device::{DeviceChoice, Precision};
 pub use error::Error;
 pub use model::{Defaults, ModelInfo, inspect, weights_hash};
-pub use pipeline::{Fill, Generate, LoadOptions, Observer, Output, Pipeline, Progress, Sampling};
+pub use pipeline::{Fill, Generate, LoadOptions, Observer, Output, Pipeline, Progress, Sampling, Walk};
 pub use scheduler::SAMPLERS;

@@ -14,7 +14,7 @@ use crate::error::{Error, guard};
 use crate::model::{Description, ModelInfo, weight_files};
 use crate::noise::{Purpose, normal};
 use crate::picture::{Preview, mask_to_tensor, to_image, to_tensor};
-use crate::scheduler::{Level, Schedule};
+use crate::scheduler::{Ask, Level, Schedule};
 use crate::text::TextEncoder;
 use crate::unet::UNet;
 use crate::vae::Vae;
@@ -81,9 +81,27 @@ pub struct Fill {
     pub mask: GrayImage,
     /// How far to go from the guess, 0 to 1: at 1 the guess does not matter, at 0 nothing changes.
     pub strength: f64,
+    /// What the strength means for the steps. A whole picture (a white mask) with [`Walk::Shorter`] is what Python
+    /// diffusers' `StableDiffusionImg2ImgPipeline` makes from the mean of the encoded picture.
+    pub walk: Walk,
     /// Which picture of the seed. When a picture is extended, take another seed or take than its own: the same noise in
     /// the same place paints the same things again.
     pub take: u64,
+}
+
+/// Which steps of a sampler's way a strength below 1 takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Walk {
+    /// All the steps that were asked for: with half the strength the way is divided twice as finely and its second half
+    /// is walked. The quality does not depend on the strength. Where a sampler has a largest number of steps, the way
+    /// is divided no finer than that.
+    #[default]
+    Finer,
+    /// As Python diffusers' img2img pipelines: the way is divided into the steps that were asked for, and the last
+    /// `floor(steps * strength)` of them are taken, none when that is 0. At strength 1 the guess still shows through as
+    /// much as the first noise level lets it.
+    Shorter,
 }
 
 /// A finished picture.
@@ -133,8 +151,9 @@ struct Known {
     mask: Tensor,
     /// The picture's latents, with the guess where it is to be painted.
     latents: Tensor,
-    /// The part of the steps to take, above 0.
+    /// How far to go, 0 to 1.
     strength: f64,
+    walk: Walk,
 }
 
 impl Pipeline {
@@ -257,7 +276,7 @@ impl Pipeline {
             None
         };
         let (latents, warnings) =
-            tch::no_grad(|| self.sample(&request.sampling, noise, None, extra.as_ref(), observe))?;
+            tch::no_grad(|| self.sample(&request.sampling, request.take, noise, None, extra.as_ref(), observe))?;
         self.finish(latents, warnings, started, trace)
     }
 
@@ -278,8 +297,9 @@ impl Pipeline {
         }
         let (known, extra) =
             tch::no_grad(|| self.known(request).map_err(|error| error.while_doing("encoding the picture")))?;
-        let (latents, warnings) =
-            tch::no_grad(|| self.sample(&request.sampling, noise, Some(&known), extra.as_ref(), observe))?;
+        let (latents, warnings) = tch::no_grad(|| {
+            self.sample(&request.sampling, request.take, noise, Some(&known), extra.as_ref(), observe)
+        })?;
         self.finish(latents, warnings, started, trace)
     }
 
@@ -300,13 +320,14 @@ impl Pipeline {
         } else {
             None
         };
-        Ok((Known { mask: small, latents, strength: request.strength }, extra))
+        Ok((Known { mask: small, latents, strength: request.strength, walk: request.walk }, extra))
     }
 
     /// Denoises. `extra` are the input channels after the latents for models made for filling.
     fn sample(
         &self,
         sampling: &Sampling,
+        take: u64,
         noise: &Tensor,
         known: Option<&Known>,
         extra: Option<&Tensor>,
@@ -315,17 +336,13 @@ impl Pipeline {
         if !(0.0..=100.0).contains(&sampling.guidance) {
             return Err(Error::Request(format!("a guidance of {} is impossible; 0 to 100 are", sampling.guidance)));
         }
-        if !(1..=self.schedule.max_steps()).contains(&(sampling.steps as usize)) {
-            let most = self.schedule.max_steps();
-            return Err(Error::Request(format!("{} steps are impossible; 1 to {most} are", sampling.steps)));
+        let most = self.schedule.max_steps_of(&sampling.sampler);
+        if !(1..=most).contains(&(sampling.steps as usize)) {
+            let (steps, name) = (sampling.steps, &sampling.sampler);
+            return Err(Error::Request(format!("{steps} steps are impossible with {name}; 1 to {most} are")));
         }
-        // Fewer noise levels, not fewer steps: with half the strength the schedule is twice as fine and its second
-        // half is walked, so that the asked number of steps is taken. No strength at all is no step.
-        let strength = known.map_or(1.0, |known| known.strength);
-        let taken = if strength > 0.0 { sampling.steps as usize } else { 0 };
-        let all = ((taken as f64 / strength.max(1e-9)).round() as usize).clamp(1, self.schedule.max_steps());
+        let (all, first) = walk(sampling.steps as usize, known, most);
         let mut sampler = self.schedule.sampler(&sampling.sampler, all)?;
-        let first = all - taken.min(all);
         let steps = (all - first) as u32;
 
         let begin = |step: u32, preview: Option<&RgbImage>, observe: &mut Observer<'_>| match observe(Progress {
@@ -354,19 +371,26 @@ impl Pipeline {
 
         let noise = noise.f_to_device(self.device)?;
         let mut latents = match known {
-            Some(known) if first > 0 && first < all => sampler.before(first).mix(&known.latents, &noise)?,
             Some(known) if first == all => known.latents.shallow_clone(),
-            _ => noise.shallow_clone(),
+            Some(known) if first > 0 || known.walk == Walk::Shorter => {
+                sampler.before(first).mix(&known.latents, &noise)?
+            }
+            _ => noise.f_mul_scalar(sampler.start())?,
         };
         for step in first..all {
-            let input = match extra {
-                Some(extra) => Tensor::f_cat(&[&latents, extra], 1)?,
-                None => latents.shallow_clone(),
+            let mut network = |latents: &Tensor, time: f64| {
+                let input = match extra {
+                    Some(extra) => Tensor::f_cat(&[latents, extra], 1)?,
+                    None => latents.shallow_clone(),
+                };
+                self.predict(&input, time, guided.then_some(sampling.guidance), &conditioning)
+                    .map_err(|error| error.while_doing("denoising"))
             };
-            let output = self
-                .predict(&input, sampler.timestep(step), guided.then_some(sampling.guidance), &conditioning)
-                .map_err(|error| error.while_doing("denoising"))?;
-            let stepped = sampler.step(step, &output, &latents)?;
+            let mut fresh = || {
+                let numbers = normal(sampling.seed, take, Purpose::Step(step as u32), noise.numel());
+                Ok(Tensor::f_from_slice(&numbers)?.f_view_as(&noise)?.f_to_device(self.device)?)
+            };
+            let stepped = sampler.step(step, &latents, &mut Ask { network: &mut network, noise: &mut fresh })?;
             latents = stepped.latents;
             if let Some(known) = known {
                 let done = (step + 1 - first) as f64 / f64::from(steps);
@@ -470,6 +494,21 @@ impl Pipeline {
             }
         }
         Ok(())
+    }
+}
+
+/// How many steps the whole way has, and the first of them that is taken; at most `most` steps are possible.
+fn walk(asked: usize, known: Option<&Known>, most: usize) -> (usize, usize) {
+    let Some(known) = known else { return (asked, 0) };
+    let strength = known.strength;
+    match known.walk {
+        // No strength at all is no step.
+        Walk::Finer if strength <= 0.0 => (1, 1),
+        Walk::Finer => {
+            let all = ((asked as f64 / strength).round() as usize).clamp(1, most);
+            (all, all - asked.min(all))
+        }
+        Walk::Shorter => (asked, asked - ((asked as f64 * strength) as usize).min(asked)),
     }
 }
 

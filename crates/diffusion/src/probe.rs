@@ -6,7 +6,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::Error;
 use crate::config::Config;
-use crate::scheduler::Schedule;
+use crate::scheduler::{Ask, Schedule};
 use crate::text::TextInfo;
 use crate::unet::{Conditioning, UNet, UNetConfig};
 use crate::vae::{Vae, VaeConfig};
@@ -65,21 +65,42 @@ pub fn text(model: &Path, prompts: &[&str], kind: Kind) -> Result<Vec<(Tensor, V
     })
 }
 
-/// A sampler's times, and the latents after each step for given outputs `[steps, ...]` of a network.
+/// What [`sample`] gives a sampler instead of a network and a noise generator.
+#[derive(Debug, Clone, Copy)]
+pub struct Given<'a> {
+    /// The network's outputs `[calls, ...]`, in the order of the calls.
+    pub outputs: &'a Tensor,
+    /// The fresh noise `[steps, ...]`, by step.
+    pub noises: &'a Tensor,
+}
+
+/// A sampler's times and the latents after each step from `first` on, starting from `start` there. The times are those
+/// that the network is asked at.
 pub fn sample(
     config: &Path,
-    sampler: &str,
-    steps: usize,
+    (sampler, steps, first): (&str, usize, usize),
     start: &Tensor,
-    outputs: &Tensor,
-) -> Result<(Vec<i64>, Vec<Tensor>), Error> {
+    given: Given<'_>,
+) -> Result<(Vec<f64>, Vec<Tensor>), Error> {
     let mut sampler = Schedule::read(config)?.sampler(sampler, steps)?;
-    let times = (0..steps).map(|step| sampler.timestep(step) as i64).collect();
+    let mut times = Vec::new();
     let mut latents = start.shallow_clone();
     let mut path = Vec::new();
-    for step in 0..steps {
-        latents = sampler.step(step, &outputs.f_select(0, step as i64)?, &latents)?.latents;
+    for step in first..steps {
+        let mut network = |_: &Tensor, time: f64| {
+            times.push(time);
+            Ok(given.outputs.f_select(0, times.len() as i64 - 1)?)
+        };
+        let mut noise = || Ok(given.noises.f_select(0, step as i64)?);
+        latents = sampler.step(step, &latents, &mut Ask { network: &mut network, noise: &mut noise })?.latents;
         path.push(latents.shallow_clone());
     }
     Ok((times, path))
+}
+
+/// The signal and spread before each step of a sampler and after its last, and the factor of the noise at the start.
+pub fn levels(config: &Path, sampler: &str, steps: usize) -> Result<(Vec<(f64, f64)>, f64), Error> {
+    let sampler = Schedule::read(config)?.sampler(sampler, steps)?;
+    let levels = (0..steps).map(|step| sampler.before(step)).chain([sampler.after(steps - 1)]);
+    Ok((levels.map(|level| (level.signal, level.spread)).collect(), sampler.start()))
 }

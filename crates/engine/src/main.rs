@@ -338,7 +338,7 @@ fn fill(
         return Err(invalid("The picture or the mask of a fill has a wrong size.".into()));
     };
     let take = job.sampling.take;
-    let request = diffusion::Fill { sampling: sampling(job.sampling), image, mask, strength: job.strength, take };
+    let request = diffusion::Fill { sampling: sampling(job.sampling), image, mask, strength: job.strength, walk: diffusion::Walk::default(), take };
     pipeline.fill(&request, observe).map_err(|error| wire(&error))
 }
 

@@ -75,7 +75,7 @@ pub struct Sampling {
     pub steps: u32,
     /// Classifier-free guidance scale; 1 switches guidance off.
     pub guidance: f64,
-    /// Sampler name, `ddim`, `dpmpp-2m` or `dpmpp-2m-karras`.
+    /// Sampler name, one of `outframe_diffusion::SAMPLERS`: `dpmpp-2m`, `euler-a`, `unipc` for instance.
     pub sampler: String,
     /// Seed of the noise.
     pub seed: u64,
