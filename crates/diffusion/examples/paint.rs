@@ -28,6 +28,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         guidance: defaults.guidance,
         seed,
         preview: true,
+        clip_skip: 0,
+        guidance_rescale: 0.0,
     };
     let mut small = None;
     let request = Generate { sampling: sampling.clone(), width: size, height: size, take: 0 };

@@ -19,6 +19,8 @@
 //!     sampler: defaults.sampler,
 //!     seed: 1,
 //!     preview: false,
+//!     clip_skip: 0,
+//!     guidance_rescale: 0.0,
 //! };
 //! let request = Generate { sampling, width: 256, height: 256, take: 0 };
 //! let output = model.generate(&request, &mut |_| ControlFlow::Continue(()))?;

@@ -15,8 +15,8 @@ use crate::model::{Description, ModelInfo, weight_files};
 use crate::noise::{Purpose, normal};
 use crate::picture::{Preview, mask_to_tensor, to_image, to_tensor};
 use crate::scheduler::{Ask, Level, Schedule};
-use crate::text::TextEncoder;
-use crate::unet::UNet;
+use crate::text::{TextEncoder, prompt, tokens};
+use crate::unet::{Conditioning, UNet};
 use crate::vae::Vae;
 
 /// Longer sides are refused before anything is allocated.
@@ -39,7 +39,8 @@ pub struct LoadOptions {
 /// What both kinds of request have in common.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Sampling {
-    /// What the picture shall show.
+    /// What the picture shall show, with weights and changes over the steps as in the AUTOMATIC1111 web UI:
+    /// `(words:1.2)`, `[a|b]`, `[a:b:0.5]`, `BREAK`.
     pub prompt: String,
     /// What it shall not show; guidance leads away from it.
     pub negative: String,
@@ -54,6 +55,14 @@ pub struct Sampling {
     pub seed: u64,
     /// Whether to make a small preview at each step.
     pub preview: bool,
+    /// How many layers of the text encoder to leave out at its end, fewer than it has; 0 is none. One less than in the
+    /// AUTOMATIC1111 web UI. It holds for both prompts; Python diffusers skips for the positive one only.
+    #[serde(default)]
+    pub clip_skip: u32,
+    /// How far to bring the contrast of the guided output back to that of the unguided, 0 to 1 (Lin et al., "Common
+    /// diffusion noise schedules and sample steps are flawed", 2023, section 3.4); 0 is not at all.
+    #[serde(default)]
+    pub guidance_rescale: f64,
 }
 
 /// Asks for a new picture.
@@ -336,6 +345,10 @@ impl Pipeline {
         if !(0.0..=100.0).contains(&sampling.guidance) {
             return Err(Error::Request(format!("a guidance of {} is impossible; 0 to 100 are", sampling.guidance)));
         }
+        if !(0.0..=1.0).contains(&sampling.guidance_rescale) {
+            let given = sampling.guidance_rescale;
+            return Err(Error::Request(format!("a guidance rescale of {given} is impossible; 0 to 1 are")));
+        }
         let most = self.schedule.max_steps_of(&sampling.sampler);
         if !(1..=most).contains(&(sampling.steps as usize)) {
             let (steps, name) = (sampling.steps, &sampling.sampler);
@@ -356,18 +369,8 @@ impl Pipeline {
         begin(0, None, observe)?;
 
         let guided = (sampling.guidance - 1.0).abs() > 1e-9;
-        let prompt = self.text.encode(&sampling.prompt).map_err(|error| error.while_doing("reading the prompt"))?;
-        let mut warnings: BTreeSet<String> = prompt.warnings.into_iter().collect();
-        let mut context = prompt.context;
-        if guided {
-            let negative = self
-                .text
-                .encode(&sampling.negative)
-                .map_err(|error| error.while_doing("reading the negative prompt"))?;
-            warnings.extend(negative.warnings.iter().map(|warning| format!("Negative prompt: {warning}")));
-            context = Tensor::f_cat(&[negative.context, context], 0)?;
-        }
-        let conditioning = self.unet.condition(&context)?;
+        let mut prompts = Prompts::new(self, sampling, guided)?;
+        let mut warnings = BTreeSet::new();
 
         let noise = noise.f_to_device(self.device)?;
         let mut latents = match known {
@@ -378,12 +381,13 @@ impl Pipeline {
             _ => noise.f_mul_scalar(sampler.start())?,
         };
         for step in first..all {
+            let conditioning = prompts.at((step - first, steps as usize), &mut warnings)?;
             let mut network = |latents: &Tensor, time: f64| {
                 let input = match extra {
                     Some(extra) => Tensor::f_cat(&[latents, extra], 1)?,
                     None => latents.shallow_clone(),
                 };
-                self.predict(&input, time, guided.then_some(sampling.guidance), &conditioning)
+                self.predict(&input, time, guided.then_some(sampling), conditioning)
                     .map_err(|error| error.while_doing("denoising"))
             };
             let mut fresh = || {
@@ -409,13 +413,19 @@ impl Pipeline {
         &self,
         input: &Tensor,
         timestep: f64,
-        guidance: Option<f64>,
-        conditioning: &crate::unet::Conditioning,
+        guided: Option<&Sampling>,
+        conditioning: &Conditioning,
     ) -> Result<Tensor, Error> {
-        let Some(guidance) = guidance else { return self.unet.forward(input, timestep, conditioning) };
+        let Some(sampling) = guided else { return self.unet.forward(input, timestep, conditioning) };
         let both = self.unet.forward(&Tensor::f_cat(&[input, input], 0)?, timestep, conditioning)?;
         let (away, toward) = (both.f_narrow(0, 0, 1)?, both.f_narrow(0, 1, 1)?);
-        Ok(away.f_add(&toward.f_sub(&away)?.f_mul_scalar(guidance)?)?)
+        let led = away.f_add(&toward.f_sub(&away)?.f_mul_scalar(sampling.guidance)?)?;
+        if sampling.guidance_rescale <= 0.0 {
+            return Ok(led);
+        }
+        let contrast = toward.f_std(true)?.f_div(&led.f_std(true)?)?;
+        let phi = sampling.guidance_rescale;
+        Ok(led.f_mul(&contrast.f_mul_scalar(phi)?.f_add_scalar(1.0 - phi)?)?)
     }
 
     /// Decodes latents into the finished picture.
@@ -494,6 +504,74 @@ impl Pipeline {
             }
         }
         Ok(())
+    }
+}
+
+/// The conditioning of each step: prompts may change over the steps.
+struct Prompts<'a> {
+    pipeline: &'a Pipeline,
+    skip: usize,
+    prompt: prompt::Prompt,
+    /// None without guidance.
+    negative: Option<prompt::Prompt>,
+    /// What was encoded for earlier steps, the latest last: few, because alternatives alternate.
+    cache: Vec<([Vec<prompt::Span>; 2], Conditioning)>,
+}
+
+impl<'a> Prompts<'a> {
+    /// So many different prompts are kept; more would fill the memory.
+    const KEPT: usize = 4;
+
+    fn new(pipeline: &'a Pipeline, sampling: &Sampling, guided: bool) -> Result<Self, Error> {
+        tokens::check_length(&sampling.prompt)?;
+        tokens::check_length(&sampling.negative)?;
+        Ok(Self {
+            pipeline,
+            skip: sampling.clip_skip as usize,
+            prompt: prompt::Prompt::parse(&sampling.prompt),
+            negative: guided.then(|| prompt::Prompt::parse(&sampling.negative)),
+            cache: Vec::new(),
+        })
+    }
+
+    fn at(&mut self, (step, steps): (usize, usize), warnings: &mut BTreeSet<String>) -> Result<&Conditioning, Error> {
+        let negative = self.negative.as_ref().map(|negative| negative.at(step, steps));
+        let spans = [self.prompt.at(step, steps), negative.unwrap_or_default()];
+        let found = self.cache.iter().position(|(kept, _)| *kept == spans);
+        let place = if let Some(place) = found {
+            place
+        } else {
+            let made = self.encode(&spans, warnings)?;
+            if self.cache.len() >= Self::KEPT {
+                self.cache.remove(0);
+            }
+            self.cache.push((spans, made));
+            self.cache.len() - 1
+        };
+        Ok(&self.cache[place].1)
+    }
+
+    fn encode(
+        &self,
+        [prompt, negative]: &[Vec<prompt::Span>; 2],
+        warnings: &mut BTreeSet<String>,
+    ) -> Result<Conditioning, Error> {
+        let text = &*self.pipeline.text;
+        let encode = |spans: &[prompt::Span], least, what| {
+            prompt::encode(text, spans, self.skip, least).map_err(|error| error.while_doing(what))
+        };
+        let (mut positive, chunks) = encode(prompt, 1, "reading the prompt")?;
+        warnings.extend(positive.warnings.iter().cloned());
+        if self.negative.is_none() {
+            return self.pipeline.unet.condition(&positive.context);
+        }
+        // Both must have the same length; what is missing is filled with the empty prompt.
+        let (negative, longest) = encode(negative, chunks, "reading the negative prompt")?;
+        warnings.extend(negative.warnings.iter().map(|warning| format!("Negative prompt: {warning}")));
+        if longest > chunks {
+            positive = encode(prompt, longest, "reading the prompt")?.0;
+        }
+        self.pipeline.unet.condition(&Tensor::f_cat(&[negative.context, positive.context], 0)?)
     }
 }
 

@@ -7,7 +7,7 @@ use tch::{Device, Kind, Tensor};
 use crate::Error;
 use crate::config::Config;
 use crate::scheduler::{Ask, Schedule};
-use crate::text::TextInfo;
+use crate::text::{TextInfo, prompt};
 use crate::unet::{Conditioning, UNet, UNetConfig};
 use crate::vae::{Vae, VaeConfig};
 use crate::weights::find_file;
@@ -62,6 +62,17 @@ pub fn text(model: &Path, prompts: &[&str], kind: Kind) -> Result<Vec<(Tensor, V
         let index = Config::read_optional(&model.join("model_index.json"))?.unwrap_or_default();
         let encoder = TextInfo::read(model, &index)?.load(model, Device::Cpu, kind)?;
         prompts.iter().map(|prompt| encoder.encode(prompt).map(|e| (e.context, e.warnings))).collect()
+    })
+}
+
+/// The whole context of a prompt as the pipeline makes it, with weights and chunks, in its first step; at least `least`
+/// chunks, and `skip` layers left out.
+pub fn context(model: &Path, prompt: &str, skip: usize, least: usize) -> Result<Tensor, Error> {
+    tch::no_grad(|| {
+        let index = Config::read_optional(&model.join("model_index.json"))?.unwrap_or_default();
+        let encoder = TextInfo::read(model, &index)?.load(model, Device::Cpu, Kind::Float)?;
+        let spans = prompt::Prompt::parse(prompt).at(0, 1);
+        Ok(prompt::encode(&*encoder, &spans, skip, least)?.0.context)
     })
 }
 

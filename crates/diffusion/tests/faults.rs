@@ -165,6 +165,8 @@ fn sampling() -> Sampling {
         sampler: "dpmpp-2m".to_owned(),
         seed: 5,
         preview: false,
+        clip_skip: 0,
+        guidance_rescale: 0.0,
     }
 }
 

@@ -180,6 +180,84 @@ fn samplers() {
     assert!(missing.is_empty(), "{missing:?}");
 }
 
+/// Python's own pipelines with every sampler, 20 steps from noise and 10 steps of img2img, where the fresh noise of the
+/// stochastic ones is the engine's own, computed in Python, too.
+#[test]
+fn whole_loops_of_every_sampler() {
+    let dir = fixtures().join("models/painter");
+    let loops = tensors(&fixtures().join("samplers/loops.safetensors"));
+    let pipeline = Pipeline::load(&dir, &LoadOptions::default()).unwrap();
+    let numbers = outframe_diffusion::noise::normal(7, 0, outframe_diffusion::noise::Purpose::Start, 384);
+    let noise = Tensor::from_slice(&numbers).view([1, 4, 8, 12]);
+    let mut worst = 0.0_f64;
+    let mut compare = |what: &str, ours: &Tensor| {
+        let theirs = &loops[what];
+        let size = f64::try_from(theirs.abs().max()).unwrap().max(1.0);
+        let difference = difference(ours, theirs) / size;
+        worst = worst.max(difference);
+        assert!(difference < 1e-3, "{what} differs by {difference}");
+    };
+    let settings = |name: &str, steps| Sampling {
+        seed: 7,
+        ..sampling("a snowy lake at dusk", "the blue light", name, steps, 4.0)
+    };
+    for name in outframe_diffusion::SAMPLERS {
+        let request = Generate { sampling: settings(name, 20), width: 24, height: 16, take: 0 };
+        compare(&format!("generate_{name}"), &pipeline.generate_from_noise(&request, &noise).unwrap().0);
+        for strength in [1.0, 0.63] {
+            let request = Fill {
+                sampling: settings(name, 10),
+                image: picture(24, 16),
+                mask: right_of(0, 24, 16),
+                strength,
+                walk: Walk::Shorter,
+                take: 0,
+            };
+            let (latents, _) = pipeline.fill_from_noise(&request, &noise).unwrap();
+            compare(&format!("img2img_{name}_{strength:?}"), &latents);
+        }
+    }
+    let sampling = Sampling { guidance_rescale: 0.7, ..settings("ddim", 10) };
+    let request = Generate { sampling, width: 24, height: 16, take: 0 };
+    compare("rescaled", &pipeline.generate_from_noise(&request, &noise).unwrap().0);
+    println!("worst: {worst:.1e}");
+}
+
+/// Long, weighted and broken prompts against transformers.
+#[test]
+fn contexts() {
+    let expected = tensors(&fixtures().join("prompts/contexts.safetensors"));
+    for case in json(&fixtures().join("prompts/cases.json")).as_array().unwrap() {
+        let (name, prompt) = (case["name"].as_str().unwrap(), case["prompt"].as_str().unwrap());
+        let count = |key: &str| case[key].as_u64().unwrap() as usize;
+        for model in ["painter", "clip_gelu", "filler"] {
+            let dir = fixtures().join("models").join(model);
+            let context = probe::context(&dir, prompt, count("skip"), count("least")).unwrap();
+            assert_close(&format!("{model} {name}"), &context, &expected[&format!("{model}_{name}")]);
+        }
+    }
+}
+
+/// A prompt that changes over the steps, and a negative prompt of another length.
+#[test]
+fn prompts_that_change_and_lengths_that_differ() {
+    let pipeline = Pipeline::load(&fixtures().join("models/painter"), &LoadOptions::default()).unwrap();
+    let paint = |prompt: &str, negative: &str| {
+        let sampling = sampling(prompt, negative, "euler", 4, 3.0);
+        let request = Generate { sampling, width: 16, height: 16, take: 0 };
+        pipeline.generate(&request, &mut |_| ControlFlow::Continue(())).unwrap().image
+    };
+    let plain = paint("a lake", "");
+    assert_eq!(paint("a [lake:dusk:9]", ""), plain);
+    assert_eq!(paint("a [dusk|lake|light]", ""), paint("a [dusk|lake|light]", ""));
+    assert_ne!(paint("a [lake:dusk:2]", ""), plain);
+    assert_ne!(paint("a (lake:1.5)", ""), plain);
+    assert_eq!(paint("a (lake:1.0)", ""), plain);
+    let long = "snowy mountains and the blue lake, ".repeat(6);
+    assert_ne!(paint("a lake", &long), plain);
+    assert_ne!(paint(&long, "a lake"), plain);
+}
+
 /// The fixtures' picture.
 fn picture(width: u32, height: u32) -> RgbImage {
     RgbImage::from_fn(width, height, |x, y| {
@@ -200,6 +278,8 @@ fn sampling(prompt: &str, negative: &str, sampler: &str, steps: u32, guidance: f
         sampler: sampler.to_owned(),
         seed: 0,
         preview: false,
+        clip_skip: 0,
+        guidance_rescale: 0.0,
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
 use super::tokens::Tokens;
-use super::{Encoded, TextEncoder};
+use super::{Encoded, TextEncoder, layers_without};
 use crate::Error;
 use crate::config::Config;
 use crate::layers::{LayerNorm, Linear, attend, split_heads};
@@ -110,12 +110,14 @@ impl Clip {
     }
 
     /// Normalised last hidden states `[1, n, width]` of `n` tokens, each seeing only those before it.
-    pub(crate) fn forward(&self, ids: &[i64]) -> Result<Tensor, Error> {
+    /// `skip` layers at the end are left out.
+    pub(crate) fn forward(&self, ids: &[i64], skip: usize) -> Result<Tensor, Error> {
+        let layers = layers_without(self.layers.len(), skip)?;
         let length = ids.len() as i64;
         let ids = Tensor::f_from_slice(ids)?.f_unsqueeze(0)?.f_to_device(self.device)?;
         let words = Tensor::f_embedding(&self.words, &ids, -1, false, false)?;
         let mut x = words.f_add(&self.positions.f_narrow(0, 0, length)?)?;
-        for layer in &self.layers {
+        for layer in &self.layers[..layers] {
             let normed = layer.norm_1.forward(&x)?;
             let split = |linear: &Linear| split_heads(&linear.forward(&normed)?, self.heads);
             let mixed = attend(&split(&layer.query)?, &split(&layer.key)?, &split(&layer.value)?, true)?;
@@ -133,8 +135,17 @@ impl Clip {
 
 impl TextEncoder for Clip {
     fn encode(&self, prompt: &str) -> Result<Encoded, Error> {
-        let mut split = self.tokens.split(prompt)?;
-        split.ids.resize(self.tokens.limit().max(split.ids.len()), self.padding);
-        Ok(Encoded { context: self.forward(&split.ids)?, warnings: split.warnings })
+        let split = self.tokens.split(prompt)?;
+        Ok(Encoded { context: self.states(&split.ids, 0)?, warnings: split.warnings })
+    }
+
+    fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    fn states(&self, ids: &[i64], skip: usize) -> Result<Tensor, Error> {
+        let mut ids = ids.to_vec();
+        ids.resize(self.tokens.limit().max(ids.len()), self.padding);
+        self.forward(&ids, skip)
     }
 }

@@ -2,7 +2,8 @@
 
 mod bert;
 mod clip;
-mod tokens;
+pub(crate) mod prompt;
+pub(crate) mod tokens;
 
 use std::path::Path;
 
@@ -25,6 +26,21 @@ pub(crate) struct Encoded {
 pub(crate) trait TextEncoder: std::fmt::Debug + Send {
     /// Encodes one prompt; the empty prompt is a prompt, too.
     fn encode(&self, prompt: &str) -> Result<Encoded, Error>;
+    /// Its tokenizer.
+    fn tokens(&self) -> &tokens::Tokens;
+    /// States `[1, token_limit, width]` of tokens with begin and end, filled up to the limit. `skip` layers at the end
+    /// are left out, before the last norm.
+    fn states(&self, ids: &[i64], skip: usize) -> Result<Tensor, Error>;
+}
+
+/// How many layers to run when `skip` of them are left out; one is always run.
+fn layers_without(all: usize, skip: usize) -> Result<usize, Error> {
+    all.checked_sub(skip).filter(|&layers| layers > 0).ok_or_else(|| {
+        Error::Request(format!(
+            "a clip skip of {skip} is impossible: the text encoder has {all} layers; 0 to {} are",
+            all - 1
+        ))
+    })
 }
 
 /// What a model folder says about its text encoder, without its weights.
