@@ -20,6 +20,8 @@
 //!     sampler: defaults.sampler,
 //!     seed: 1,
 //!     preview: false,
+//!     clip_skip: 0,
+//!     guidance_rescale: 0.0,
 //! };
 //! let request = Generate { sampling, width: 256, height: 256, take: 0 };
 //! let output = model.generate(&request, &mut |_| ControlFlow::Continue(()))?;
@@ -48,5 +50,5 @@ mod weights;
 pub use device::{DeviceChoice, Precision};
 pub use error::Error;
 pub use model::{Defaults, ModelInfo, inspect, weights_hash};
-pub use pipeline::{Fill, Generate, LoadOptions, Observer, Output, Pipeline, Progress, Sampling};
+pub use pipeline::{Fill, Generate, LoadOptions, Observer, Output, Pipeline, Progress, Sampling, Walk};
 pub use scheduler::SAMPLERS;

@@ -8,7 +8,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use image::{GrayImage, Luma, Rgb, RgbImage};
-use outframe_diffusion::{Error, Fill, Generate, LoadOptions, Pipeline, Sampling, inspect, probe, weights_hash};
+use outframe_diffusion::{Error, Fill, Generate, LoadOptions, Pipeline, Sampling, Walk, inspect, probe, weights_hash};
 use serde_json::{Value, json};
 use tch::{Kind, Tensor};
 
@@ -194,6 +194,8 @@ fn sampling(sampler: &str, negative: &str, guidance: f64) -> Sampling {
         sampler: sampler.to_owned(),
         seed: 0,
         preview: false,
+        clip_skip: 0,
+        guidance_rescale: 0.0,
     }
 }
 
@@ -207,7 +209,8 @@ fn fill(model: &Pipeline, noise: &Tensor) -> Tensor {
         Rgb([(x * 255 / 48) as u8, (y * 255 / 32) as u8, if x > 16 { 200 } else { 40 }])
     });
     let mask = GrayImage::from_fn(48, 32, |x, _| Luma([if x < 28 { 0 } else { 255 }]));
-    let request = Fill { sampling: sampling("ddim", NEGATIVE, 3.0), image, mask, strength: 1.0, take: 0 };
+    let request =
+        Fill { sampling: sampling("ddim", NEGATIVE, 3.0), image, mask, strength: 1.0, walk: Walk::Finer, take: 0 };
     model.fill_from_noise(&request, noise).unwrap().0
 }
 
@@ -218,9 +221,9 @@ fn compare(name: &str) {
     let scratch = tempfile::tempdir().unwrap();
     let single = write_single(scratch.path(), name, &single_tensors(name), Kind::Float);
     for (prompt, prefix) in [(PROMPT, ""), (NEGATIVE, "negative_")] {
-        let (context, pooled) = probe::whole_text(dir.path(), prompt, false).unwrap();
+        let (context, pooled) = probe::whole_text(dir.path(), prompt).unwrap();
         close(&format!("{name} {prefix}context"), &context, &io[&format!("{prefix}context")], 1e-4);
-        let (single_context, single_pooled) = probe::whole_text(&single, prompt, false).unwrap();
+        let (single_context, single_pooled) = probe::whole_text(&single, prompt).unwrap();
         close("one file", &single_context, &context, 1e-6);
         if let Some(pooled) = pooled {
             close(&format!("{name} {prefix}pooled"), &pooled, &io[&format!("{prefix}pooled")], 1e-4);
@@ -261,6 +264,68 @@ fn compare(name: &str) {
 #[test]
 fn sdxl() {
     compare("sdxl");
+}
+
+/// Chunks, weights and clip skip with two encoders; without them they give what diffusers gives (see `compare`).
+#[test]
+fn sdxl_reads_long_and_weighted_prompts() {
+    let dir = folder("sdxl", Kind::Float);
+    let read = |prompt: &str, skip, least| {
+        let (context, pooled) = probe::whole_context(dir.path(), prompt, skip, least).unwrap();
+        (context, pooled.unwrap())
+    };
+    let (plain, pooled) = read(PROMPT, 0, 1);
+    let io = expected("sdxl");
+    close("one chunk", &plain, &io["context"], 1e-4);
+    close("one chunk, pooled", &pooled, &io["pooled"], 1e-4);
+    // Both encoders' chunks follow each other, and the first of them gives the pooled prompt.
+    let (long, long_pooled) = read(&format!("{PROMPT} BREAK {NEGATIVE}"), 0, 3);
+    let parts = [plain.shallow_clone(), read(NEGATIVE, 0, 1).0, read("", 0, 1).0];
+    close("three chunks", &long, &Tensor::cat(&parts, 1), 1e-6);
+    close("three chunks, pooled", &long_pooled, &pooled, 1e-6);
+    // A weight keeps each encoder's mean.
+    let (weighted, _) = read(&format!("({PROMPT}:1.5) {NEGATIVE}"), 0, 1);
+    let (flat, _) = read(&format!("{PROMPT} {NEGATIVE}"), 0, 1);
+    let first = json_width(&dir.path().join("text_encoder/config.json"));
+    let rest = flat.size()[2] - first;
+    for (start, len) in [(0, first), (first, rest)] {
+        let half = |t: &Tensor| t.narrow(2, start, len).mean(Kind::Double);
+        let (a, b) = (half(&weighted), half(&flat));
+        assert!((f64::try_from(&a).unwrap() - f64::try_from(&b).unwrap()).abs() < 1e-4, "{a:?} {b:?}");
+        assert!(
+            f64::try_from((weighted.narrow(2, start, len) - flat.narrow(2, start, len)).abs().max()).unwrap() > 0.01
+        );
+    }
+    // The states before the last layer are those without any skip: two layers leave nothing more to skip.
+    let layers = json_count(&dir.path().join("text_encoder/config.json"), "num_hidden_layers");
+    for skip in 1..layers - 1 {
+        let (skipped, same) = read(PROMPT, skip, 1);
+        assert!(f64::try_from((&skipped - &plain).abs().max()).unwrap() > 0.01);
+        close("the pooled prompt comes from the last layer", &same, &pooled, 1e-6);
+    }
+    let error = probe::whole_context(dir.path(), PROMPT, layers - 1, 1).unwrap_err().to_string();
+    assert!(error.contains("clip skip"), "{error}");
+    // A long prompt against an empty one, which is zeros of the same length.
+    let model = Pipeline::load(dir.path(), &LoadOptions::default()).unwrap();
+    let mut settings = sampling("ddim", "", 4.0);
+    let paint = |sampling: Sampling| {
+        let request = Generate { sampling, width: 48, height: 32, take: 0 };
+        model.generate_from_noise(&request, &io["noise"]).unwrap().0
+    };
+    let short = paint(settings.clone());
+    close("an empty negative prompt is zeros", &short, &io["generate_zeros"], 1e-3);
+    settings.prompt = format!("{PROMPT} BREAK {NEGATIVE}");
+    let long = paint(settings);
+    assert!(f64::try_from((long - short).abs().max()).unwrap() > 1e-3);
+}
+
+fn json_count(path: &Path, key: &str) -> usize {
+    let config: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    config[key].as_u64().unwrap() as usize
+}
+
+fn json_width(path: &Path) -> i64 {
+    json_count(path, "hidden_size") as i64
 }
 
 #[test]

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use image::{GrayImage, Luma, Rgb, RgbImage};
 use outframe_diffusion::{
-    DeviceChoice, Error, Fill, Generate, LoadOptions, Output, Pipeline, Precision, Sampling, inspect, weights_hash,
+    DeviceChoice, Error, Fill, Generate, LoadOptions, Output, Pipeline, Precision, Sampling, Walk, inspect,
+    weights_hash,
 };
 use serde_json::{Value, json};
 
@@ -165,6 +166,8 @@ fn sampling() -> Sampling {
         sampler: "dpmpp-2m".to_owned(),
         seed: 5,
         preview: false,
+        clip_skip: 0,
+        guidance_rescale: 0.0,
     }
 }
 
@@ -201,6 +204,7 @@ fn requests_that_make_no_sense_are_refused() {
         image: RgbImage::new(16, 16),
         mask: GrayImage::new(16, 14),
         strength: 0.5,
+        walk: Walk::Finer,
         take: 0,
     };
     let error = pipeline.fill(&fill, &mut |_| ControlFlow::Continue(())).unwrap_err();
@@ -239,7 +243,8 @@ fn a_fill_keeps_what_is_known() {
         let image = RgbImage::from_fn(32, 32, |x, y| Rgb([(x * 8) as u8, (y * 8) as u8, 90]));
         let fill = |mask: &dyn Fn(u32, u32) -> u8, strength: f64| {
             let mask = GrayImage::from_fn(32, 32, |x, y| Luma([mask(x, y)]));
-            let request = Fill { sampling: sampling(), image: image.clone(), mask, strength, take: 0 };
+            let request =
+                Fill { sampling: sampling(), image: image.clone(), mask, strength, walk: Walk::Finer, take: 0 };
             pipeline.fill(&request, &mut |_| ControlFlow::Continue(())).unwrap().image
         };
         let untouched = fill(&|_, _| 0, 1.0);

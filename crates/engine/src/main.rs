@@ -307,6 +307,8 @@ fn sampling(from: Sampling) -> diffusion::Sampling {
         sampler: from.sampler,
         seed: from.seed,
         preview: from.preview,
+        clip_skip: from.clip_skip,
+        guidance_rescale: from.guidance_rescale,
     }
 }
 
@@ -339,7 +341,14 @@ fn fill(
         return Err(invalid("The picture or the mask of a fill has a wrong size.".into()));
     };
     let take = job.sampling.take;
-    let request = diffusion::Fill { sampling: sampling(job.sampling), image, mask, strength: job.strength, take };
+    let request = diffusion::Fill {
+        sampling: sampling(job.sampling),
+        image,
+        mask,
+        strength: job.strength,
+        walk: diffusion::Walk::default(),
+        take,
+    };
     pipeline.fill(&request, observe).map_err(|error| wire(&error))
 }
 

@@ -14,6 +14,7 @@ mod layers;
 mod models;
 mod paint;
 mod pictures;
+pub mod prompts;
 pub mod queue;
 mod region;
 mod session;

@@ -4,7 +4,7 @@ use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
 use super::tokens::Tokens;
-use super::{Encoded, TextEncoder};
+use super::{TextEncoder, TextNetwork, layers_without};
 use crate::Error;
 use crate::config::Config;
 use crate::layers::{LayerNorm, Linear, attend, split_heads};
@@ -96,14 +96,15 @@ impl Bert {
         })
     }
 
-    /// Last hidden states `[1, n, width]` of `n` tokens.
-    pub(crate) fn forward(&self, ids: &[i64]) -> Result<Tensor, Error> {
+    /// Last hidden states `[1, n, width]` of `n` tokens; `skip` layers at the end are left out.
+    pub(crate) fn forward(&self, ids: &[i64], skip: usize) -> Result<Tensor, Error> {
+        let layers = layers_without(self.layers.len(), 0, skip)?;
         let length = ids.len() as i64;
         let ids = Tensor::f_from_slice(ids)?.f_unsqueeze(0)?.f_to_device(self.device)?;
         let words = Tensor::f_embedding(&self.words, &ids, -1, false, false)?;
         let x = words.f_add(&self.positions.f_narrow(0, 0, length)?)?.f_add(&self.first_type)?;
         let mut x = self.norm.forward(&x)?;
-        for layer in &self.layers {
+        for layer in &self.layers[..layers] {
             // One prompt at a time, without padding: there is nothing to mask.
             let split = |linear: &Linear| split_heads(&linear.forward(&x)?, self.heads);
             let mixed = attend(&split(&layer.query)?, &split(&layer.key)?, &split(&layer.value)?, false)?;
@@ -116,11 +117,18 @@ impl Bert {
 }
 
 impl TextEncoder for Bert {
-    fn encode(&self, prompt: &str) -> Result<Encoded, Error> {
-        let split = self.tokens.split(prompt)?;
-        let states = self.forward(&split.ids)?;
-        let missing = self.tokens.limit() as i64 - split.ids.len() as i64;
-        let context = states.f_constant_pad_nd([0, 0, 0, missing.max(0)])?;
-        Ok(Encoded { context, pooled: None, warnings: split.warnings })
+    fn networks(&self) -> Vec<&dyn TextNetwork> {
+        vec![self]
+    }
+}
+
+impl TextNetwork for Bert {
+    fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    fn states(&self, ids: &[i64], skip: usize) -> Result<(Tensor, Option<Tensor>), Error> {
+        let missing = self.tokens.limit() as i64 - ids.len() as i64;
+        Ok((self.forward(ids, skip)?.f_constant_pad_nd([0, 0, 0, missing.max(0)])?, None))
     }
 }

@@ -4,7 +4,7 @@
 use tch::{Device, Kind, Tensor};
 
 use super::tokens::Tokens;
-use super::{Encoded, TextEncoder};
+use super::{TextEncoder, TextNetwork, layers_without};
 use crate::Error;
 use crate::config::Config;
 use crate::layers::{LayerNorm, Linear, attend, split_heads};
@@ -129,32 +129,19 @@ impl Clip {
         })
     }
 
-    /// Encodes tokens, each seeing only those before it: the context `[1, n, width]` of `n` tokens, and the pooled prompt
-    /// `[1, projection_dim]` where this encoder has one.
-    pub(crate) fn forward(&self, ids: &[i64]) -> Result<(Tensor, Option<Tensor>), Error> {
-        let (before_last, last) = self.states(ids)?;
-        Ok(match (self.output, &self.projection) {
-            (Output::Last, _) => (self.norm.forward(&last)?, None),
-            (_, Some(projection)) => {
-                // The first end token closes the prompt; more of them may follow as padding.
-                let end = self.tokens.split("")?.ids.last().copied();
-                let place = ids.iter().position(|id| Some(*id) == end).unwrap_or(ids.len().saturating_sub(1));
-                let state = self.norm.forward(&last)?.f_select(1, place as i64)?;
-                (before_last, Some(projection.forward(&state)?))
-            }
-            (_, None) => (before_last, None),
-        })
-    }
-
-    /// The states before and after the last layer, `[1, n, width]` each.
-    fn states(&self, ids: &[i64]) -> Result<(Tensor, Tensor), Error> {
-        let length = ids.len() as i64;
-        let ids = Tensor::f_from_slice(ids)?.f_unsqueeze(0)?.f_to_device(self.device)?;
+    /// Encodes `n` tokens, each seeing only those before it: the context `[1, n, width]`, and the pooled prompt
+    /// `[1, projection_dim]` where this encoder has one. `skip` layers at the end of those that give the context are left
+    /// out.
+    pub(crate) fn forward(&self, tokens: &[i64], skip: usize) -> Result<(Tensor, Option<Tensor>), Error> {
+        let all = self.layers.len();
+        let context_layers = layers_without(all, usize::from(self.output != Output::Last), skip)?;
+        let length = tokens.len() as i64;
+        let ids = Tensor::f_from_slice(tokens)?.f_unsqueeze(0)?.f_to_device(self.device)?;
         let words = Tensor::f_embedding(&self.words, &ids, -1, false, false)?;
         let mut x = words.f_add(&self.positions.f_narrow(0, 0, length)?)?;
-        let mut before = x.shallow_clone();
-        for layer in &self.layers {
-            before = x.shallow_clone();
+        let mut context = x.shallow_clone();
+        let run = if self.projection.is_some() { all } else { context_layers };
+        for (i, layer) in self.layers[..run].iter().enumerate() {
             let normed = layer.norm_1.forward(&x)?;
             let split = |linear: &Linear| split_heads(&linear.forward(&normed)?, self.heads);
             let mixed = attend(&split(&layer.query)?, &split(&layer.key)?, &split(&layer.value)?, true)?;
@@ -165,16 +152,36 @@ impl Clip {
                 Activation::QuickGelu => inner.f_mul(&inner.f_mul_scalar(1.702)?.f_sigmoid()?)?,
             };
             x = x.f_add(&layer.narrow.forward(&inner)?)?;
+            if i + 1 == context_layers {
+                context = x.shallow_clone();
+            }
         }
-        Ok((before, x))
+        if self.output == Output::Last {
+            context = self.norm.forward(&context)?;
+        }
+        let Some(projection) = &self.projection else { return Ok((context, None)) };
+        // The first end token closes the prompt; more of them may follow as padding.
+        let (_, end) = self.tokens.ends()?;
+        let place = tokens.iter().position(|&id| id == end).unwrap_or(tokens.len().saturating_sub(1));
+        let state = self.norm.forward(&x)?.f_select(1, place as i64)?;
+        Ok((context, Some(projection.forward(&state)?)))
     }
 }
 
 impl TextEncoder for Clip {
-    fn encode(&self, prompt: &str) -> Result<Encoded, Error> {
-        let mut split = self.tokens.split(prompt)?;
-        split.ids.resize(self.tokens.limit().max(split.ids.len()), self.padding);
-        let (context, pooled) = self.forward(&split.ids)?;
-        Ok(Encoded { context, pooled, warnings: split.warnings })
+    fn networks(&self) -> Vec<&dyn TextNetwork> {
+        vec![self]
+    }
+}
+
+impl TextNetwork for Clip {
+    fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    fn states(&self, ids: &[i64], skip: usize) -> Result<(Tensor, Option<Tensor>), Error> {
+        let mut ids = ids.to_vec();
+        ids.resize(self.tokens.limit().max(ids.len()), self.padding);
+        self.forward(&ids, skip)
     }
 }

@@ -2,7 +2,8 @@
 
 mod bert;
 mod clip;
-mod tokens;
+pub(crate) mod prompt;
+pub(crate) mod tokens;
 mod vocabulary;
 
 use std::path::PathBuf;
@@ -24,15 +25,59 @@ pub(crate) struct Encoded {
     pub(crate) warnings: Vec<String>,
 }
 
-/// A network that encodes prompts.
+/// What encodes a model's prompts: one network, or two side by side.
 pub(crate) trait TextEncoder: std::fmt::Debug + Send {
-    /// Encodes one prompt; the empty prompt is a prompt, too.
-    fn encode(&self, prompt: &str) -> Result<Encoded, Error>;
+    /// The networks; what they give lies side by side.
+    fn networks(&self) -> Vec<&dyn TextNetwork>;
 
-    /// Encodes what guidance leads away from.
-    fn encode_negative(&self, prompt: &str) -> Result<Encoded, Error> {
-        self.encode(prompt)
+    /// Whether an empty negative prompt counts as zeros rather than as a prompt.
+    fn zeros_when_empty(&self) -> bool {
+        false
     }
+
+    /// Encodes one prompt as it is written, cut off at the token limit; the empty prompt is a prompt, too.
+    fn encode(&self, prompt: &str) -> Result<Encoded, Error> {
+        let (mut contexts, mut pooled, mut warnings) = (Vec::new(), None, Vec::new());
+        for network in self.networks() {
+            let split = network.tokens().split(prompt)?;
+            let (context, vector) = network.states(&split.ids, 0)?;
+            contexts.push(context);
+            pooled = pooled.or(vector);
+            add_new(&mut warnings, split.warnings);
+        }
+        Ok(Encoded { context: Tensor::f_cat(&contexts, -1)?, pooled, warnings })
+    }
+}
+
+/// A network that encodes prompts, with its tokenizer.
+pub(crate) trait TextNetwork {
+    /// Its tokenizer.
+    fn tokens(&self) -> &tokens::Tokens;
+    /// States `[1, token_limit, width]` of tokens with begin and end, filled up to the limit, and the pooled prompt
+    /// `[1, pooled width]` where this network has one. `skip` layers at the end are left out, before the last norm; the
+    /// pooled prompt always comes from the last layer, as in Python diffusers.
+    fn states(&self, ids: &[i64], skip: usize) -> Result<(Tensor, Option<Tensor>), Error>;
+}
+
+/// Adds those warnings that are not there yet: two tokenizers tend to miss the same words.
+fn add_new(warnings: &mut Vec<String>, more: Vec<String>) {
+    for warning in more {
+        if !warnings.contains(&warning) {
+            warnings.push(warning);
+        }
+    }
+}
+
+/// How many of `all` layers to run when `skip` of those that the model uses are left out; one is always run. `unused`
+/// layers at the end are left out anyway.
+fn layers_without(all: usize, unused: usize, skip: usize) -> Result<usize, Error> {
+    all.checked_sub(unused).and_then(|used| used.checked_sub(skip)).filter(|&layers| layers > 0).ok_or_else(|| {
+        Error::Request(format!(
+            "a clip skip of {skip} is impossible: the model uses {} layers of its text encoder; 0 to {} are",
+            all.saturating_sub(unused),
+            all.saturating_sub(unused + 1)
+        ))
+    })
 }
 
 /// One text encoder of a model: its configuration, weights and tokenizer.
@@ -171,22 +216,11 @@ struct Pair {
 }
 
 impl TextEncoder for Pair {
-    fn encode(&self, prompt: &str) -> Result<Encoded, Error> {
-        let (first, second) = (self.first.encode(prompt)?, self.second.encode(prompt)?);
-        let mut warnings = first.warnings;
-        warnings.extend(second.warnings);
-        warnings.sort();
-        warnings.dedup();
-        let context = Tensor::f_cat(&[first.context, second.context], -1)?;
-        Ok(Encoded { context, pooled: second.pooled, warnings })
+    fn networks(&self) -> Vec<&dyn TextNetwork> {
+        vec![&self.first, &self.second]
     }
 
-    fn encode_negative(&self, prompt: &str) -> Result<Encoded, Error> {
-        let mut encoded = self.encode(prompt)?;
-        if self.zeros_when_empty && prompt.trim().is_empty() {
-            encoded.context = encoded.context.f_zeros_like()?;
-            encoded.pooled = encoded.pooled.map(|pooled| pooled.f_zeros_like()).transpose()?;
-        }
-        Ok(encoded)
+    fn zeros_when_empty(&self) -> bool {
+        self.zeros_when_empty
     }
 }

@@ -38,6 +38,14 @@ pub(crate) struct Split {
     pub(crate) warnings: Vec<String>,
 }
 
+/// Words in tokens, without begin and end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Words {
+    pub(crate) ids: Vec<i64>,
+    /// The words that the tokenizer does not know.
+    pub(crate) unknown: Vec<String>,
+}
+
 impl Tokens {
     /// Reads `tokenizer.json`, or builds CLIP's tokenizer out of `vocab.json` and `merges.txt`.
     pub(crate) fn load(folder: &Path, limit: usize) -> Result<Self, Error> {
@@ -92,14 +100,36 @@ impl Tokens {
         self.vocabulary
     }
 
+    /// The begin and the end token.
+    pub(crate) fn ends(&self) -> Result<(i64, i64), Error> {
+        if let [begin, end] = self.split("")?.ids[..] {
+            return Ok((begin, end));
+        }
+        let problem = "its post_processor must add one begin and one end token".to_owned();
+        Err(Error::Tokenizer { path: self.path.clone(), problem })
+    }
+
+    /// The tokens of a part of a prompt, however many.
+    pub(crate) fn words(&self, text: &str) -> Result<Words, Error> {
+        check_length(text)?;
+        let encoding = self
+            .tokenizer
+            .encode(text, false)
+            .map_err(|error| Error::Tokenizer { path: self.path.clone(), problem: error.to_string() })?;
+        let ids = encoding.get_ids().iter().map(|&id| i64::from(id)).collect();
+        let spans = encoding.get_ids().iter().zip(encoding.get_offsets());
+        let unknown = spans
+            .filter(|(id, _)| Some(**id) == self.unknown)
+            .filter_map(|(_, span)| text.get(span.0..span.1))
+            .filter(|word| !word.is_empty())
+            .map(shortened)
+            .collect();
+        Ok(Words { ids, unknown })
+    }
+
     /// Splits a prompt; a too long one keeps its beginning and the end token.
     pub(crate) fn split(&self, prompt: &str) -> Result<Split, Error> {
-        if prompt.len() > MAX_PROMPT {
-            return Err(Error::Request(format!(
-                "the prompt has {} bytes; at most {MAX_PROMPT} are accepted",
-                prompt.len()
-            )));
-        }
+        check_length(prompt)?;
         let encoding = self
             .tokenizer
             .encode(prompt, true)
@@ -146,6 +176,17 @@ impl Tokens {
         }
         Ok(Split { ids, warnings })
     }
+}
+
+/// Refuses a prompt that is too long to be one.
+pub(crate) fn check_length(prompt: &str) -> Result<(), Error> {
+    if prompt.len() > MAX_PROMPT {
+        return Err(Error::Request(format!(
+            "the prompt has {} bytes; at most {MAX_PROMPT} are accepted",
+            prompt.len()
+        )));
+    }
+    Ok(())
 }
 
 /// The start of the word that the byte `at` lies in.
