@@ -21,6 +21,8 @@ fn job(steps: u32) -> Job {
         seed: 1,
         take: 0,
         preview: true,
+        clip_skip: 0,
+        guidance_rescale: 0.0,
     };
     Job::Generate(GenerateJob { sampling, width: 128, height: 96 })
 }

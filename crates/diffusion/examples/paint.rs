@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use image::{GrayImage, Luma, RgbImage, imageops};
-use outframe_diffusion::{Error, Fill, Generate, LoadOptions, Pipeline, Sampling};
+use outframe_diffusion::{Error, Fill, Generate, LoadOptions, Pipeline, Sampling, Walk};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
@@ -28,6 +28,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         guidance: defaults.guidance,
         seed,
         preview: true,
+        clip_skip: 0,
+        guidance_rescale: 0.0,
     };
     let mut small = None;
     let request = Generate { sampling: sampling.clone(), width: size, height: size, take: 0 };
@@ -63,7 +65,7 @@ fn extend(pipeline: &Pipeline, sampling: &Sampling, image: &RgbImage, by: u32) -
     let sampling = Sampling { guidance: defaults.fill_guidance, ..sampling.clone() };
     // Another take than the picture's own: the same noise in the same place would paint the same things again.
     let take = u64::from(width / by);
-    let request = Fill { sampling, image: guess, mask, strength: defaults.fill_strength, take };
+    let request = Fill { sampling, image: guess, mask, strength: defaults.fill_strength, walk: Walk::Finer, take };
     let output = pipeline.fill(&request, &mut |_| ControlFlow::Continue(()))?;
     println!("extended in {:.3} s", output.seconds);
     let mut wide = RgbImage::new(width + by, size);

@@ -39,6 +39,12 @@ impl Config {
         }
     }
 
+    /// A configuration that no file holds; `path` is the file that it was derived from, for messages.
+    pub(crate) fn derived(path: &Path, value: Value) -> Self {
+        let map = if let Value::Object(map) = value { map } else { serde_json::Map::new() };
+        Self { path: path.to_path_buf(), map }
+    }
+
     /// Reads a file that may be absent.
     pub(crate) fn read_optional(path: &Path) -> Result<Option<Self>, Error> {
         if path.exists() { Self::read(path).map(Some) } else { Ok(None) }

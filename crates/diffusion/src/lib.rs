@@ -1,8 +1,9 @@
-//! Outframe's diffusion models: a model folder and a prompt in, a picture out.
+//! Outframe's diffusion models: a model and a prompt in, a picture out.
 //!
 //! The networks run on libtorch through `tch`. UNet, text encoders and samplers are this crate's own, the autoencoder is
 //! that of diffusers-rs. Everything about a model comes from its folder's own configuration files, which follow the
-//! layout of Python diffusers; what is not supported is refused with the file, key and value.
+//! layout of Python diffusers, or from the names and shapes in a checkpoint that is one `SafeTensors` file; what is not
+//! supported is refused with the file, key and value.
 //!
 //! ```no_run
 //! use std::ops::ControlFlow;
@@ -19,6 +20,8 @@
 //!     sampler: defaults.sampler,
 //!     seed: 1,
 //!     preview: false,
+//!     clip_skip: 0,
+//!     guidance_rescale: 0.0,
 //! };
 //! let request = Generate { sampling, width: 256, height: 256, take: 0 };
 //! let output = model.generate(&request, &mut |_| ControlFlow::Continue(()))?;
@@ -38,6 +41,7 @@ mod pipeline;
 #[doc(hidden)]
 pub mod probe;
 pub mod scheduler;
+mod single;
 mod text;
 mod unet;
 mod upscale;
@@ -47,6 +51,6 @@ mod weights;
 pub use device::{DeviceChoice, Precision};
 pub use error::Error;
 pub use model::{Defaults, ModelInfo, inspect, weights_hash};
-pub use pipeline::{Fill, Generate, LoadOptions, Observer, Output, Pipeline, Progress, Sampling};
+pub use pipeline::{Fill, Generate, LoadOptions, Observer, Output, Pipeline, Progress, Sampling, Walk};
 pub use scheduler::SAMPLERS;
 pub use upscale::{MAX_UPSCALED_SIDE, Upscaler};

@@ -1,24 +1,30 @@
-//! What a model folder is, known from its configuration files and weight headers alone.
+//! What a model is, known from its configuration files and weight headers alone.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
+use serde_json::Value;
 use tch::{Device, Kind};
 
 use crate::Error;
 use crate::config::Config;
 use crate::scheduler::{Prediction, SAMPLERS, Schedule};
-use crate::text::{TextInfo, TextKind};
-use crate::unet::UNetConfig;
+use crate::single;
+use crate::text::{TextInfo, TextKind, TextPart, Tokenizer};
+use crate::unet::{AddedConfig, UNetConfig};
 use crate::vae::VaeConfig;
-use crate::weights::{Weights, find_file};
+use crate::weights::{Source, Weights, find_files};
 
 /// What to know about a model before and after loading it.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct ModelInfo {
-    /// Its name: `name` in `outframe.json`, else the folder's.
+    /// Its name: `name` in `outframe.json`, else the folder's or file's.
     pub name: String,
-    /// The family that it belongs to, such as `starter (MiniLM)`, `SD 1.x` or `SD 2.x`.
+    /// The family that it belongs to, such as `starter (MiniLM)`, `SD 1.x`, `SD 2.x` or `SDXL, inpainting`.
     pub family: String,
+    /// The number format of the denoising network's weights on disk, such as `f16`.
+    #[serde(default)]
+    pub stored_as: String,
     /// Input channels of the UNet: the latent channels, or with mask and masked picture for a model made for filling.
     pub in_channels: i64,
     /// Channels of the latents.
@@ -40,6 +46,13 @@ pub struct ModelInfo {
     pub hash: String,
     /// The settings that suit it.
     pub defaults: Defaults,
+}
+
+impl ModelInfo {
+    /// Family and number format for people, such as `SDXL, inpainting, f16`.
+    pub fn summary(&self) -> String {
+        format!("{}, {}", self.family, self.stored_as)
+    }
 }
 
 /// Settings that suit a model, from `outframe.json` in its folder; each key there is optional.
@@ -86,6 +99,123 @@ impl Defaults {
     }
 }
 
+/// A model's configurations and where its weights are, from a folder or a single file.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    /// The folder's or file's name.
+    pub(crate) name: String,
+    /// `model_index.json`.
+    pub(crate) index: Config,
+    /// The denoising network.
+    pub(crate) unet: (Config, Source),
+    /// The autoencoder.
+    pub(crate) vae: (Config, Source),
+    /// One or two text encoders.
+    pub(crate) text: Vec<TextPart>,
+    /// `scheduler/scheduler_config.json`.
+    pub(crate) scheduler: Config,
+    /// `outframe.json`.
+    pub(crate) own: Option<Config>,
+}
+
+impl Parts {
+    /// Finds the parts of a model, a folder in the diffusers layout or a checkpoint in one file; `vae` replaces its
+    /// autoencoder.
+    pub(crate) fn open(path: &Path, vae: Option<&Path>) -> Result<Self, Error> {
+        let mut parts = if path.is_file() {
+            safe_file(path)?;
+            single::read(path)?
+        } else {
+            Self::folder(path)?
+        };
+        if let Some(vae) = vae {
+            parts.vae = if vae.is_file() {
+                safe_file(vae)?;
+                single::read_vae(vae, &parts.vae.0)?
+            } else {
+                let inner = vae.join("vae");
+                let folder = if inner.is_dir() { inner } else { vae.to_path_buf() };
+                (Config::read(&folder.join("config.json"))?, find_files(&folder, NETWORK)?)
+            };
+        }
+        Ok(parts)
+    }
+
+    fn folder(dir: &Path) -> Result<Self, Error> {
+        let index_path = dir.join("model_index.json");
+        if !index_path.is_file() {
+            let reason = "it has no model_index.json; a folder in the diffusers layout or a .safetensors file with a \
+                          complete checkpoint is expected"
+                .to_owned();
+            return Err(Error::NotAModel { path: dir.to_path_buf(), reason });
+        }
+        let index = Config::read(&index_path)?;
+        let network = |name: &str| -> Result<(Config, Source), Error> {
+            let folder = dir.join(name);
+            Ok((Config::read(&folder.join("config.json"))?, find_files(&folder, NETWORK)?))
+        };
+        let encoder = |name: &str, tokenizer: &str| -> Result<TextPart, Error> {
+            let folder = dir.join(name);
+            Ok(TextPart {
+                config: Config::read(&folder.join("config.json"))?,
+                source: find_files(&folder, "model")?,
+                tokenizer: Tokenizer::Folder(dir.join(tokenizer)),
+            })
+        };
+        let part_exists = |key: &str| match index.get(key) {
+            None => false,
+            // A part that a pipeline can do without is `[null, null]`.
+            Some(Value::Array(list)) => !list.iter().all(Value::is_null),
+            Some(_) => true,
+        };
+        if part_exists("text_encoder_3") || part_exists("transformer") {
+            let key = if part_exists("transformer") { "transformer" } else { "text_encoder_3" };
+            return Err(index.refuse(key, "only models with a UNet and one or two text encoders are supported"));
+        }
+        if part_exists("text_encoder_2") && index.get("text_encoder").is_some() && !part_exists("text_encoder") {
+            return Err(index.refuse("text_encoder", "SDXL's base model is expected; the refiner is not supported"));
+        }
+        let mut text = vec![encoder("text_encoder", "tokenizer")?];
+        if part_exists("text_encoder_2") {
+            text.push(encoder("text_encoder_2", "tokenizer_2")?);
+        }
+        let full = dir.canonicalize().unwrap_or_else(|_| dir.to_path_buf());
+        Ok(Self {
+            name: full.file_name().map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into_owned()),
+            unet: network("unet")?,
+            vae: network("vae")?,
+            text,
+            scheduler: Config::read(&dir.join("scheduler/scheduler_config.json"))?,
+            own: Config::read_optional(&dir.join("outframe.json"))?,
+            index,
+        })
+    }
+
+    /// Every file with weights, once.
+    fn files(&self) -> BTreeSet<&Path> {
+        let texts = self.text.iter().map(|part| &part.source);
+        [&self.unet.1, &self.vae.1].into_iter().chain(texts).flat_map(|s| &s.files).map(PathBuf::as_path).collect()
+    }
+}
+
+/// The stem of the weights of networks other than text encoders.
+pub(crate) const NETWORK: &str = "diffusion_pytorch_model";
+
+/// Refuses files in formats that are never loaded.
+fn safe_file(path: &Path) -> Result<(), Error> {
+    let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
+    let reason = match extension.as_deref() {
+        Some("safetensors") => return Ok(()),
+        Some("ckpt" | "pt" | "pth" | "bin") => {
+            "such files can run programs when they are read and are therefore never loaded; convert it to SafeTensors, \
+             or download that format"
+        }
+        Some("gguf") => "the GGUF format is not supported; a .safetensors file is needed",
+        _ => "a folder in the diffusers layout or a .safetensors file is expected",
+    };
+    Err(Error::NotAModel { path: path.to_path_buf(), reason: reason.to_owned() })
+}
+
 /// Every configuration of a model, read and checked against each other.
 #[derive(Debug)]
 pub(crate) struct Description {
@@ -94,26 +224,18 @@ pub(crate) struct Description {
     pub(crate) vae: VaeConfig,
     pub(crate) text: TextInfo,
     pub(crate) schedule: Schedule,
+    pub(crate) parts: Parts,
 }
 
 impl Description {
-    pub(crate) fn read(dir: &Path) -> Result<Self, Error> {
-        let index_path = dir.join("model_index.json");
-        if !index_path.is_file() {
-            let reason = "it has no model_index.json; a folder in the diffusers layout is expected".to_owned();
-            return Err(Error::NotAModel { path: dir.to_path_buf(), reason });
-        }
-        let index = Config::read(&index_path)?;
-        if index.get("text_encoder_2").is_some() {
-            return Err(index.refuse("text_encoder_2", "models with two text encoders (SDXL) are not supported yet"));
-        }
-        let unet_path = dir.join("unet/config.json");
-        let unet = UNetConfig::read(&unet_path)?;
-        let vae = VaeConfig::read(&dir.join("vae/config.json"))?;
-        let text = TextInfo::read(dir, &index)?;
-        let schedule = Schedule::read(&dir.join("scheduler/scheduler_config.json"))?;
+    pub(crate) fn read(path: &Path, other_vae: Option<&Path>) -> Result<Self, Error> {
+        let parts = Parts::open(path, other_vae)?;
+        let (index, unet_json) = (&parts.index, &parts.unet.0);
+        let unet = UNetConfig::read(unet_json)?;
+        let vae = VaeConfig::read(&parts.vae.0)?;
+        let text = TextInfo::read(&parts.text, index)?;
+        let schedule = Schedule::from_config(&parts.scheduler)?;
 
-        let unet_json = Config::read(&unet_path)?;
         let latent = vae.latent_channels;
         if unet.in_channels != latent && unet.in_channels != 2 * latent + 1 {
             let why =
@@ -128,25 +250,42 @@ impl Description {
                 unet_json.refuse("cross_attention_dim", format!("the text encoder's vectors have {}", text.width))
             );
         }
-        let own = Config::read_optional(&dir.join("outframe.json"))?;
+        match (unet.added.as_ref().map(AddedConfig::pooled), text.pooled) {
+            (None, None) => {}
+            (Some(wanted), Some(given)) if wanted == given => {}
+            (Some(wanted), given) => {
+                let given = given.map_or_else(|| "none".to_owned(), |given| given.to_string());
+                let why = format!("it needs a pooled prompt of {wanted} numbers, and the text encoders give {given}");
+                return Err(unet_json.refuse("projection_class_embeddings_input_dim", why));
+            }
+            (None, Some(_)) => {
+                return Err(unet_json.refuse("addition_embed_type", "text_time goes with two text encoders (SDXL)"));
+            }
+        }
+        let own = &parts.own;
         let defaults = own.as_ref().map_or_else(|| Ok(Defaults::default()), Defaults::read)?;
-        let folder_name = || {
-            let full = dir.canonicalize().unwrap_or_else(|_| dir.to_path_buf());
-            full.file_name().map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into_owned())
-        };
-        let name = match &own {
+        let name = match own {
             Some(own) => own.text("name")?.map(str::to_owned),
             None => None,
         };
         let native = index.count("native_size", Some(unet.sample_size.unwrap_or(64) * vae.factor()))?;
+        let family = match (text.kind, text.width) {
+            (TextKind::Bert, _) => "starter (MiniLM)",
+            (TextKind::Clip, 768) => "SD 1.x",
+            (TextKind::Clip, 1024) => "SD 2.x",
+            (TextKind::Clip, _) => "latent diffusion (CLIP)",
+            (TextKind::ClipPair, _) => "SDXL",
+        };
+        let fills = unet.in_channels != latent && text.kind != TextKind::Bert;
+        let mut weight_bytes = 0;
+        for file in parts.files() {
+            let read = |source| Error::Read { path: file.to_path_buf(), source };
+            weight_bytes += std::fs::metadata(file).map_err(read)?.len();
+        }
         let info = ModelInfo {
-            name: name.unwrap_or_else(folder_name),
-            family: match (text.kind, text.width) {
-                (TextKind::Bert, _) => "starter (MiniLM)".to_owned(),
-                (TextKind::Clip, 768) => "SD 1.x".to_owned(),
-                (TextKind::Clip, 1024) => "SD 2.x".to_owned(),
-                (TextKind::Clip, _) => "latent diffusion (CLIP)".to_owned(),
-            },
+            name: name.unwrap_or_else(|| parts.name.clone()),
+            family: if fills { format!("{family}, inpainting") } else { family.to_owned() },
+            stored_as: Weights::open_source(&parts.unet.1, Device::Cpu, Kind::Float)?.stored_as(),
             in_channels: unet.in_channels,
             latent_channels: latent,
             vae_factor: vae.factor(),
@@ -154,44 +293,39 @@ impl Description {
             prediction: Prediction::name(schedule.prediction()).to_owned(),
             text_encoder: text.name(),
             token_limit: text.token_limit,
-            weight_bytes: 0,
+            weight_bytes,
             hash: String::new(),
             defaults,
         };
-        Ok(Self { info, unet, vae, text, schedule })
+        Ok(Self { info, unet, vae, text, schedule, parts })
     }
 }
 
-/// The weight files of a model: UNet, VAE, text encoder.
-pub(crate) fn weight_files(dir: &Path) -> Result<[std::path::PathBuf; 3], Error> {
-    Ok([
-        find_file(&dir.join("unet"), "diffusion_pytorch_model")?,
-        find_file(&dir.join("vae"), "diffusion_pytorch_model")?,
-        find_file(&dir.join("text_encoder"), "model")?,
-    ])
-}
-
-/// Looks at a model without loading it: its configuration files and the headers of its weights, a few milliseconds.
+/// Looks at a model, a folder or a single file, without loading it: its configuration files and the headers of its
+/// weights, a few milliseconds.
 ///
 /// # Errors
 /// What [`crate::Pipeline::load`] would find in these files.
-pub fn inspect(dir: &Path) -> Result<ModelInfo, Error> {
+pub fn inspect(path: &Path) -> Result<ModelInfo, Error> {
     crate::error::guard("inspecting a model", || {
-        let mut info = Description::read(dir)?.info;
-        for file in weight_files(dir)? {
-            info.weight_bytes += Weights::open(&file, Device::Cpu, Kind::Float)?.bytes();
+        let Description { info, parts, .. } = Description::read(path, None)?;
+        for source in parts.text.iter().map(|part| &part.source).chain([&parts.vae.1]) {
+            Weights::open_source(source, Device::Cpu, Kind::Float)?;
         }
         Ok(info)
     })
 }
 
-/// BLAKE3 of the UNet's weights file in hexadecimal: what identifies a model in a generation's record.
+/// BLAKE3 of the UNet's weights in hexadecimal: what identifies a model in a generation's record. A checkpoint in a
+/// single file is hashed as a whole, a split one file after file.
 ///
-/// It reads the whole file, about a second per gigabyte.
-pub fn weights_hash(dir: &Path) -> Result<String, Error> {
-    let path = find_file(&dir.join("unet"), "diffusion_pytorch_model")?;
-    let read = |source| Error::Read { path: path.clone(), source };
+/// It reads all of it, about a second per gigabyte.
+pub fn weights_hash(path: &Path) -> Result<String, Error> {
+    let files = if path.is_file() { vec![path.to_path_buf()] } else { find_files(&path.join("unet"), NETWORK)?.files };
     let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(std::fs::File::open(&path).map_err(read)?).map_err(read)?;
+    for path in files {
+        let read = |source| Error::Read { path: path.clone(), source };
+        hasher.update_reader(std::fs::File::open(&path).map_err(read)?).map_err(read)?;
+    }
     Ok(hasher.finalize().to_hex().to_string())
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
 use std::time::Instant;
 
@@ -11,12 +11,12 @@ use tch::{Device, Kind, Tensor};
 
 use crate::device::{DeviceChoice, Precision, device_name};
 use crate::error::{Error, guard};
-use crate::model::{Description, ModelInfo, weight_files};
+use crate::model::{Description, ModelInfo};
 use crate::noise::{Purpose, normal};
 use crate::picture::{Preview, mask_to_tensor, to_image, to_tensor};
-use crate::scheduler::{Level, Schedule};
-use crate::text::TextEncoder;
-use crate::unet::UNet;
+use crate::scheduler::{Ask, Level, Schedule};
+use crate::text::{Encoded, TextEncoder, prompt, tokens};
+use crate::unet::{Added, Conditioning, UNet};
 use crate::vae::Vae;
 
 /// Longer sides are refused before anything is allocated.
@@ -34,12 +34,16 @@ pub struct LoadOptions {
     /// Beside other busy programs, start the process with `OMP_WAIT_POLICY=PASSIVE` in its environment: otherwise the
     /// threads wait for each other by spinning, and painting takes many times longer.
     pub threads: Option<usize>,
+    /// Another autoencoder than the model's own: a folder in the diffusers layout, or one `SafeTensors` file. A file does
+    /// not tell how its latents are scaled; that must be as in the model's own.
+    pub vae: Option<PathBuf>,
 }
 
 /// What both kinds of request have in common.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Sampling {
-    /// What the picture shall show.
+    /// What the picture shall show, with weights and changes over the steps as in the AUTOMATIC1111 web UI:
+    /// `(words:1.2)`, `[a|b]`, `[a:b:0.5]`, `BREAK`.
     pub prompt: String,
     /// What it shall not show; guidance leads away from it.
     pub negative: String,
@@ -54,6 +58,14 @@ pub struct Sampling {
     pub seed: u64,
     /// Whether to make a small preview at each step.
     pub preview: bool,
+    /// How many layers of the text encoder to leave out at its end, fewer than it has; 0 is none. One less than in the
+    /// AUTOMATIC1111 web UI. It holds for both prompts; Python diffusers skips for the positive one only.
+    #[serde(default)]
+    pub clip_skip: u32,
+    /// How far to bring the contrast of the guided output back to that of the unguided, 0 to 1 (Lin et al., "Common
+    /// diffusion noise schedules and sample steps are flawed", 2023, section 3.4); 0 is not at all.
+    #[serde(default)]
+    pub guidance_rescale: f64,
 }
 
 /// Asks for a new picture.
@@ -81,9 +93,27 @@ pub struct Fill {
     pub mask: GrayImage,
     /// How far to go from the guess, 0 to 1: at 1 the guess does not matter, at 0 nothing changes.
     pub strength: f64,
+    /// What the strength means for the steps. A whole picture (a white mask) with [`Walk::Shorter`] is what Python
+    /// diffusers' `StableDiffusionImg2ImgPipeline` makes from the mean of the encoded picture.
+    pub walk: Walk,
     /// Which picture of the seed. When a picture is extended, take another seed or take than its own: the same noise in
     /// the same place paints the same things again.
     pub take: u64,
+}
+
+/// Which steps of a sampler's way a strength below 1 takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Walk {
+    /// All the steps that were asked for: with half the strength the way is divided twice as finely and its second half
+    /// is walked. The quality does not depend on the strength. Where a sampler has a largest number of steps, the way
+    /// is divided no finer than that.
+    #[default]
+    Finer,
+    /// As Python diffusers' img2img pipelines: the way is divided into the steps that were asked for, and the last
+    /// `floor(steps * strength)` of them are taken, none when that is 0. At strength 1 the guess still shows through as
+    /// much as the first noise level lets it.
+    Shorter,
 }
 
 /// A finished picture.
@@ -133,33 +163,31 @@ struct Known {
     mask: Tensor,
     /// The picture's latents, with the guess where it is to be painted.
     latents: Tensor,
-    /// The part of the steps to take, above 0.
+    /// How far to go, 0 to 1.
     strength: f64,
+    walk: Walk,
 }
 
 impl Pipeline {
-    /// Loads a model from a folder in the diffusers layout.
+    /// Loads a model from a folder in the diffusers layout, or from one `SafeTensors` file in the original layout of Stable
+    /// Diffusion 1.x, 2.x or SDXL.
     ///
     /// # Errors
     /// Names the file, key or tensor that is missing, damaged or not supported, or the device that does not exist.
-    pub fn load(dir: &Path, options: &LoadOptions) -> Result<Self, Error> {
+    pub fn load(path: &Path, options: &LoadOptions) -> Result<Self, Error> {
         guard("loading a model", || {
             let device = options.device.resolve()?;
             let precision = options.precision.resolve(device);
             if let Some(threads) = options.threads {
                 tch::set_num_threads(i32::try_from(threads.clamp(1, 1024)).unwrap_or(1));
             }
-            let Description { mut info, unet, vae, text, schedule } = Description::read(dir)?;
-            let [unet_file, vae_file, text_file] = weight_files(dir)?;
-            for file in [&unet_file, &vae_file, &text_file] {
-                let size = std::fs::metadata(file).map_err(|source| Error::Read { path: file.clone(), source })?.len();
-                info.weight_bytes += size;
-            }
+            let Description { info, unet, vae, text, schedule, parts } =
+                Description::read(path, options.vae.as_deref())?;
             let (unet, vae, text) = tch::no_grad(|| {
                 Ok::<_, Error>((
-                    UNet::load(unet, &unet_file, device, precision.kind())?,
-                    Vae::load(vae, &vae_file, device)?,
-                    text.load(dir, device, precision.kind())?,
+                    UNet::load(unet, &parts.unet.1, device, precision.kind())?,
+                    Vae::load(vae, &parts.vae.1, device)?,
+                    text.load(&parts.text, device, precision.kind())?,
                 ))
             })?;
             let (preview, empty) = (OnceLock::new(), Mutex::new(Vec::new()));
@@ -257,7 +285,7 @@ impl Pipeline {
             None
         };
         let (latents, warnings) =
-            tch::no_grad(|| self.sample(&request.sampling, noise, None, extra.as_ref(), observe))?;
+            tch::no_grad(|| self.sample(&request.sampling, request.take, noise, None, extra.as_ref(), observe))?;
         self.finish(latents, warnings, started, trace)
     }
 
@@ -278,8 +306,9 @@ impl Pipeline {
         }
         let (known, extra) =
             tch::no_grad(|| self.known(request).map_err(|error| error.while_doing("encoding the picture")))?;
-        let (latents, warnings) =
-            tch::no_grad(|| self.sample(&request.sampling, noise, Some(&known), extra.as_ref(), observe))?;
+        let (latents, warnings) = tch::no_grad(|| {
+            self.sample(&request.sampling, request.take, noise, Some(&known), extra.as_ref(), observe)
+        })?;
         self.finish(latents, warnings, started, trace)
     }
 
@@ -300,13 +329,14 @@ impl Pipeline {
         } else {
             None
         };
-        Ok((Known { mask: small, latents, strength: request.strength }, extra))
+        Ok((Known { mask: small, latents, strength: request.strength, walk: request.walk }, extra))
     }
 
     /// Denoises. `extra` are the input channels after the latents for models made for filling.
     fn sample(
         &self,
         sampling: &Sampling,
+        take: u64,
         noise: &Tensor,
         known: Option<&Known>,
         extra: Option<&Tensor>,
@@ -315,17 +345,17 @@ impl Pipeline {
         if !(0.0..=100.0).contains(&sampling.guidance) {
             return Err(Error::Request(format!("a guidance of {} is impossible; 0 to 100 are", sampling.guidance)));
         }
-        if !(1..=self.schedule.max_steps()).contains(&(sampling.steps as usize)) {
-            let most = self.schedule.max_steps();
-            return Err(Error::Request(format!("{} steps are impossible; 1 to {most} are", sampling.steps)));
+        if !(0.0..=1.0).contains(&sampling.guidance_rescale) {
+            let given = sampling.guidance_rescale;
+            return Err(Error::Request(format!("a guidance rescale of {given} is impossible; 0 to 1 are")));
         }
-        // Fewer noise levels, not fewer steps: with half the strength the schedule is twice as fine and its second
-        // half is walked, so that the asked number of steps is taken. No strength at all is no step.
-        let strength = known.map_or(1.0, |known| known.strength);
-        let taken = if strength > 0.0 { sampling.steps as usize } else { 0 };
-        let all = ((taken as f64 / strength.max(1e-9)).round() as usize).clamp(1, self.schedule.max_steps());
+        let most = self.schedule.max_steps_of(&sampling.sampler);
+        if !(1..=most).contains(&(sampling.steps as usize)) {
+            let (steps, name) = (sampling.steps, &sampling.sampler);
+            return Err(Error::Request(format!("{steps} steps are impossible with {name}; 1 to {most} are")));
+        }
+        let (all, first) = walk(sampling.steps as usize, known, most);
         let mut sampler = self.schedule.sampler(&sampling.sampler, all)?;
-        let first = all - taken.min(all);
         let steps = (all - first) as u32;
 
         let begin = |step: u32, preview: Option<&RgbImage>, observe: &mut Observer<'_>| match observe(Progress {
@@ -339,34 +369,35 @@ impl Pipeline {
         begin(0, None, observe)?;
 
         let guided = (sampling.guidance - 1.0).abs() > 1e-9;
-        let prompt = self.text.encode(&sampling.prompt).map_err(|error| error.while_doing("reading the prompt"))?;
-        let mut warnings: BTreeSet<String> = prompt.warnings.into_iter().collect();
-        let mut context = prompt.context;
-        if guided {
-            let negative = self
-                .text
-                .encode(&sampling.negative)
-                .map_err(|error| error.while_doing("reading the negative prompt"))?;
-            warnings.extend(negative.warnings.iter().map(|warning| format!("Negative prompt: {warning}")));
-            context = Tensor::f_cat(&[negative.context, context], 0)?;
-        }
-        let conditioning = self.unet.condition(&context)?;
+        // SDXL is told the picture's size, as if it had been trained on it uncropped.
+        let (_, _, high, wide) = noise.size4()?;
+        let (height, width) = ((high * self.info.vae_factor) as f64, (wide * self.info.vae_factor) as f64);
+        let mut prompts = Prompts::new(self, sampling, guided, [height, width, 0.0, 0.0, height, width])?;
+        let mut warnings = BTreeSet::new();
 
         let noise = noise.f_to_device(self.device)?;
         let mut latents = match known {
-            Some(known) if first > 0 && first < all => sampler.before(first).mix(&known.latents, &noise)?,
             Some(known) if first == all => known.latents.shallow_clone(),
-            _ => noise.shallow_clone(),
+            Some(known) if first > 0 || known.walk == Walk::Shorter => {
+                sampler.before(first).mix(&known.latents, &noise)?
+            }
+            _ => noise.f_mul_scalar(sampler.start())?,
         };
         for step in first..all {
-            let input = match extra {
-                Some(extra) => Tensor::f_cat(&[&latents, extra], 1)?,
-                None => latents.shallow_clone(),
+            let conditioning = prompts.at((step - first, steps as usize), &mut warnings)?;
+            let mut network = |latents: &Tensor, time: f64| {
+                let input = match extra {
+                    Some(extra) => Tensor::f_cat(&[latents, extra], 1)?,
+                    None => latents.shallow_clone(),
+                };
+                self.predict(&input, time, guided.then_some(sampling), conditioning)
+                    .map_err(|error| error.while_doing("denoising"))
             };
-            let output = self
-                .predict(&input, sampler.timestep(step), guided.then_some(sampling.guidance), &conditioning)
-                .map_err(|error| error.while_doing("denoising"))?;
-            let stepped = sampler.step(step, &output, &latents)?;
+            let mut fresh = || {
+                let numbers = normal(sampling.seed, take, Purpose::Step(step as u32), noise.numel());
+                Ok(Tensor::f_from_slice(&numbers)?.f_view_as(&noise)?.f_to_device(self.device)?)
+            };
+            let stepped = sampler.step(step, &latents, &mut Ask { network: &mut network, noise: &mut fresh })?;
             latents = stepped.latents;
             if let Some(known) = known {
                 let done = (step + 1 - first) as f64 / f64::from(steps);
@@ -385,13 +416,19 @@ impl Pipeline {
         &self,
         input: &Tensor,
         timestep: f64,
-        guidance: Option<f64>,
-        conditioning: &crate::unet::Conditioning,
+        guided: Option<&Sampling>,
+        conditioning: &Conditioning,
     ) -> Result<Tensor, Error> {
-        let Some(guidance) = guidance else { return self.unet.forward(input, timestep, conditioning) };
+        let Some(sampling) = guided else { return self.unet.forward(input, timestep, conditioning) };
         let both = self.unet.forward(&Tensor::f_cat(&[input, input], 0)?, timestep, conditioning)?;
         let (away, toward) = (both.f_narrow(0, 0, 1)?, both.f_narrow(0, 1, 1)?);
-        Ok(away.f_add(&toward.f_sub(&away)?.f_mul_scalar(guidance)?)?)
+        let led = away.f_add(&toward.f_sub(&away)?.f_mul_scalar(sampling.guidance)?)?;
+        if sampling.guidance_rescale <= 0.0 {
+            return Ok(led);
+        }
+        let contrast = toward.f_std(true)?.f_div(&led.f_std(true)?)?;
+        let phi = sampling.guidance_rescale;
+        Ok(led.f_mul(&contrast.f_mul_scalar(phi)?.f_add_scalar(1.0 - phi)?)?)
     }
 
     /// Decodes latents into the finished picture.
@@ -470,6 +507,106 @@ impl Pipeline {
             }
         }
         Ok(())
+    }
+}
+
+/// The conditioning of each step: prompts may change over the steps.
+struct Prompts<'a> {
+    pipeline: &'a Pipeline,
+    skip: usize,
+    prompt: prompt::Prompt,
+    /// None without guidance.
+    negative: Option<prompt::Prompt>,
+    /// As in [`Added`].
+    sizes: [f64; 6],
+    /// What was encoded for earlier steps, the latest last: few, because alternatives alternate.
+    cache: Vec<([Vec<prompt::Span>; 2], Conditioning)>,
+}
+
+impl<'a> Prompts<'a> {
+    /// So many different prompts are kept; more would fill the memory.
+    const KEPT: usize = 4;
+
+    fn new(pipeline: &'a Pipeline, sampling: &Sampling, guided: bool, sizes: [f64; 6]) -> Result<Self, Error> {
+        tokens::check_length(&sampling.prompt)?;
+        tokens::check_length(&sampling.negative)?;
+        Ok(Self {
+            pipeline,
+            skip: sampling.clip_skip as usize,
+            prompt: prompt::Prompt::parse(&sampling.prompt),
+            negative: guided.then(|| prompt::Prompt::parse(&sampling.negative)),
+            sizes,
+            cache: Vec::new(),
+        })
+    }
+
+    fn at(&mut self, (step, steps): (usize, usize), warnings: &mut BTreeSet<String>) -> Result<&Conditioning, Error> {
+        let negative = self.negative.as_ref().map(|negative| negative.at(step, steps));
+        let spans = [self.prompt.at(step, steps), negative.unwrap_or_default()];
+        let found = self.cache.iter().position(|(kept, _)| *kept == spans);
+        let place = if let Some(place) = found {
+            place
+        } else {
+            let made = self.encode(&spans, warnings)?;
+            if self.cache.len() >= Self::KEPT {
+                self.cache.remove(0);
+            }
+            self.cache.push((spans, made));
+            self.cache.len() - 1
+        };
+        Ok(&self.cache[place].1)
+    }
+
+    fn encode(
+        &self,
+        [prompt, negative]: &[Vec<prompt::Span>; 2],
+        warnings: &mut BTreeSet<String>,
+    ) -> Result<Conditioning, Error> {
+        let text = &*self.pipeline.text;
+        let encode = |spans: &[prompt::Span], least, what| {
+            prompt::encode(text, spans, self.skip, least).map_err(|error| error.while_doing(what))
+        };
+        let (mut positive, chunks) = encode(prompt, 1, "reading the prompt")?;
+        warnings.extend(positive.warnings.iter().cloned());
+        if self.negative.is_none() {
+            return self.condition(&positive);
+        }
+        // Both must have the same length; what is missing is filled with the empty prompt.
+        let (mut away, longest) = encode(negative, chunks, "reading the negative prompt")?;
+        warnings.extend(away.warnings.iter().map(|warning| format!("Negative prompt: {warning}")));
+        if text.zeros_when_empty() && negative.iter().all(|span| span.text.trim().is_empty()) {
+            away.context = away.context.f_zeros_like()?;
+            away.pooled = away.pooled.map(|pooled| pooled.f_zeros_like()).transpose()?;
+        }
+        if longest > chunks {
+            positive = encode(prompt, longest, "reading the prompt")?.0;
+        }
+        let pooled = match (away.pooled, positive.pooled) {
+            (Some(away), Some(toward)) => Some(Tensor::f_cat(&[away, toward], 0)?),
+            _ => None,
+        };
+        let context = Tensor::f_cat(&[away.context, positive.context], 0)?;
+        self.condition(&Encoded { context, pooled, warnings: Vec::new() })
+    }
+
+    fn condition(&self, encoded: &Encoded) -> Result<Conditioning, Error> {
+        let added = encoded.pooled.as_ref().map(|pooled| Added { pooled, sizes: self.sizes });
+        self.pipeline.unet.condition(&encoded.context, added.as_ref())
+    }
+}
+
+/// How many steps the whole way has, and the first of them that is taken; at most `most` steps are possible.
+fn walk(asked: usize, known: Option<&Known>, most: usize) -> (usize, usize) {
+    let Some(known) = known else { return (asked, 0) };
+    let strength = known.strength;
+    match known.walk {
+        // No strength at all is no step.
+        Walk::Finer if strength <= 0.0 => (1, 1),
+        Walk::Finer => {
+            let all = ((asked as f64 / strength).round() as usize).clamp(1, most);
+            (all, all - asked.min(all))
+        }
+        Walk::Shorter => (asked, asked - ((asked as f64 * strength) as usize).min(asked)),
     }
 }
 

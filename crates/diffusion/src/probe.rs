@@ -6,11 +6,12 @@ use tch::{Device, Kind, Tensor};
 
 use crate::Error;
 use crate::config::Config;
-use crate::scheduler::Schedule;
-use crate::text::TextInfo;
-use crate::unet::{Conditioning, UNet, UNetConfig};
+use crate::model::{Description, NETWORK};
+use crate::scheduler::{Ask, Schedule};
+use crate::text::{TextEncoder, TextInfo, TextPart, Tokenizer, prompt};
+use crate::unet::{Added, Conditioning, UNet, UNetConfig};
 use crate::vae::{Vae, VaeConfig};
-use crate::weights::find_file;
+use crate::weights::find_files;
 
 /// A UNet on the processor that is kept for several calls.
 #[derive(Debug)]
@@ -24,14 +25,19 @@ impl LoadedUNet {
     /// Loads a UNet from a folder with config.json and weights.
     pub fn load(dir: &Path, kind: Kind) -> Result<Self, Error> {
         tch::no_grad(|| {
-            let config = UNetConfig::read(&dir.join("config.json"))?;
-            UNet::load(config, &find_file(dir, "diffusion_pytorch_model")?, Device::Cpu, kind).map(Self)
+            let config = UNetConfig::read(&Config::read(&dir.join("config.json"))?)?;
+            UNet::load(config, &find_files(dir, NETWORK)?, Device::Cpu, kind).map(Self)
         })
     }
 
     /// Prepares the prompt's vectors, `[N, tokens, cross_attention_dim]`.
     pub fn prompt(&self, context: &Tensor) -> Result<Prompt, Error> {
-        tch::no_grad(|| self.0.condition(context).map(Prompt))
+        tch::no_grad(|| self.0.condition(context, None).map(Prompt))
+    }
+
+    /// Prepares the prompt's vectors as SDXL wants them, with the pooled prompts `[N, pooled width]` and the six sizes.
+    pub fn prompt_with(&self, context: &Tensor, pooled: &Tensor, sizes: [f64; 6]) -> Result<Prompt, Error> {
+        tch::no_grad(|| self.0.condition(context, Some(&Added { pooled, sizes })).map(Prompt))
     }
 
     /// The network's output for an input `[N, in_channels, h, w]` at one time.
@@ -50,36 +56,98 @@ pub fn unet(dir: &Path, input: &Tensor, context: &Tensor, times: &[f64], kind: K
 /// Encodes pixels and decodes latents with an autoencoder (a folder with config.json and weights).
 pub fn vae(dir: &Path, pixels: &Tensor, latents: &Tensor) -> Result<(Tensor, Tensor), Error> {
     tch::no_grad(|| {
-        let config = VaeConfig::read(&dir.join("config.json"))?;
-        let vae = Vae::load(config, &find_file(dir, "diffusion_pytorch_model")?, Device::Cpu)?;
+        let config = VaeConfig::read(&Config::read(&dir.join("config.json"))?)?;
+        let vae = Vae::load(config, &find_files(dir, NETWORK)?, Device::Cpu)?;
         Ok((vae.encode(pixels)?, vae.decode(latents)?))
     })
 }
 
-/// Encodes prompts with a model's text encoder; `index` is its `model_index.json`, when it has one.
+/// The text encoder of a folder that may hold nothing else; its `model_index.json` counts, when it has one.
+fn text_encoder(model: &Path, kind: Kind) -> Result<Box<dyn TextEncoder>, Error> {
+    let index = Config::read_optional(&model.join("model_index.json"))?.unwrap_or_default();
+    let folder = model.join("text_encoder");
+    let part = TextPart {
+        config: Config::read(&folder.join("config.json"))?,
+        source: find_files(&folder, "model")?,
+        tokenizer: Tokenizer::Folder(model.join("tokenizer")),
+    };
+    let parts = [part];
+    TextInfo::read(&parts, &index)?.load(&parts, Device::Cpu, kind)
+}
+
+/// Encodes prompts with a model's text encoder; its `model_index.json` counts, when it has one.
 pub fn text(model: &Path, prompts: &[&str], kind: Kind) -> Result<Vec<(Tensor, Vec<String>)>, Error> {
     tch::no_grad(|| {
-        let index = Config::read_optional(&model.join("model_index.json"))?.unwrap_or_default();
-        let encoder = TextInfo::read(model, &index)?.load(model, Device::Cpu, kind)?;
+        let encoder = text_encoder(model, kind)?;
         prompts.iter().map(|prompt| encoder.encode(prompt).map(|e| (e.context, e.warnings))).collect()
     })
 }
 
-/// A sampler's times, and the latents after each step for given outputs `[steps, ...]` of a network.
+/// The context and the pooled prompt, if any, of a complete model's text encoders, cut off at the token limit.
+pub fn whole_text(model: &Path, prompt: &str) -> Result<(Tensor, Option<Tensor>), Error> {
+    tch::no_grad(|| {
+        let Description { text, parts, .. } = Description::read(model, None)?;
+        let encoded = text.load(&parts.text, Device::Cpu, Kind::Float)?.encode(prompt)?;
+        Ok((encoded.context, encoded.pooled))
+    })
+}
+
+/// As [`context`], and the pooled prompt, of a complete model's text encoders.
+pub fn whole_context(model: &Path, prompt: &str, skip: usize, least: usize) -> Result<(Tensor, Option<Tensor>), Error> {
+    tch::no_grad(|| {
+        let Description { text, parts, .. } = Description::read(model, None)?;
+        let encoder = text.load(&parts.text, Device::Cpu, Kind::Float)?;
+        let (encoded, _) = prompt::encode(&*encoder, &prompt::Prompt::parse(prompt).at(0, 1), skip, least)?;
+        Ok((encoded.context, encoded.pooled))
+    })
+}
+
+/// The whole context of a prompt as the pipeline makes it, with weights and chunks, in its first step; at least `least`
+/// chunks, and `skip` layers left out.
+pub fn context(model: &Path, prompt: &str, skip: usize, least: usize) -> Result<Tensor, Error> {
+    tch::no_grad(|| {
+        let encoder = text_encoder(model, Kind::Float)?;
+        let spans = prompt::Prompt::parse(prompt).at(0, 1);
+        Ok(prompt::encode(&*encoder, &spans, skip, least)?.0.context)
+    })
+}
+
+/// What [`sample`] gives a sampler instead of a network and a noise generator.
+#[derive(Debug, Clone, Copy)]
+pub struct Given<'a> {
+    /// The network's outputs `[calls, ...]`, in the order of the calls.
+    pub outputs: &'a Tensor,
+    /// The fresh noise `[steps, ...]`, by step.
+    pub noises: &'a Tensor,
+}
+
+/// A sampler's times and the latents after each step from `first` on, starting from `start` there. The times are those
+/// that the network is asked at.
 pub fn sample(
     config: &Path,
-    sampler: &str,
-    steps: usize,
+    (sampler, steps, first): (&str, usize, usize),
     start: &Tensor,
-    outputs: &Tensor,
-) -> Result<(Vec<i64>, Vec<Tensor>), Error> {
+    given: Given<'_>,
+) -> Result<(Vec<f64>, Vec<Tensor>), Error> {
     let mut sampler = Schedule::read(config)?.sampler(sampler, steps)?;
-    let times = (0..steps).map(|step| sampler.timestep(step) as i64).collect();
+    let mut times = Vec::new();
     let mut latents = start.shallow_clone();
     let mut path = Vec::new();
-    for step in 0..steps {
-        latents = sampler.step(step, &outputs.f_select(0, step as i64)?, &latents)?.latents;
+    for step in first..steps {
+        let mut network = |_: &Tensor, time: f64| {
+            times.push(time);
+            Ok(given.outputs.f_select(0, times.len() as i64 - 1)?)
+        };
+        let mut noise = || Ok(given.noises.f_select(0, step as i64)?);
+        latents = sampler.step(step, &latents, &mut Ask { network: &mut network, noise: &mut noise })?.latents;
         path.push(latents.shallow_clone());
     }
     Ok((times, path))
+}
+
+/// The signal and spread before each step of a sampler and after its last, and the factor of the noise at the start.
+pub fn levels(config: &Path, sampler: &str, steps: usize) -> Result<(Vec<(f64, f64)>, f64), Error> {
+    let sampler = Schedule::read(config)?.sampler(sampler, steps)?;
+    let levels = (0..steps).map(|step| sampler.before(step)).chain([sampler.after(steps - 1)]);
+    Ok((levels.map(|level| (level.signal, level.spread)).collect(), sampler.start()))
 }

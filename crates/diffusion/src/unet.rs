@@ -1,15 +1,13 @@
 //! The denoising network: a UNet with cross-attention to the prompt, as in latent diffusion (Rombach et al., "High-
 //! resolution image synthesis with latent diffusion models", CVPR 2022), with everything read from its config.json.
 
-use std::path::Path;
-
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
 use crate::Error;
 use crate::config::Config;
 use crate::layers::{Conv, GroupNorm, LayerNorm, Linear, attend, split_heads};
-use crate::weights::{Keep, Scope, Weights};
+use crate::weights::{Keep, Scope, Source, Weights};
 
 /// What unet/config.json says.
 #[derive(Debug, Clone)]
@@ -18,6 +16,8 @@ pub(crate) struct UNetConfig {
     pub(crate) out_channels: i64,
     pub(crate) sample_size: Option<i64>,
     pub(crate) cross_attention_dim: i64,
+    /// What SDXL adds to the time.
+    pub(crate) added: Option<AddedConfig>,
     channels: Vec<i64>,
     down: Vec<Kinds>,
     up: Vec<Kinds>,
@@ -32,6 +32,25 @@ pub(crate) struct UNetConfig {
     freq_shift: f64,
 }
 
+/// SDXL tells the network six numbers: the original size, the crop's corner and the target size.
+const SIZE_NUMBERS: i64 = 6;
+
+/// The sizes of the added embedding (`addition_embed_type: "text_time"`).
+#[derive(Debug, Clone)]
+pub(crate) struct AddedConfig {
+    /// Waves for each of the six numbers.
+    time: i64,
+    /// All inputs: the pooled prompt and the waves.
+    inputs: i64,
+}
+
+impl AddedConfig {
+    /// The length of the pooled prompt.
+    pub(crate) fn pooled(&self) -> i64 {
+        self.inputs - SIZE_NUMBERS * self.time
+    }
+}
+
 /// Whether a block attends to the prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kinds {
@@ -40,10 +59,9 @@ enum Kinds {
 }
 
 impl UNetConfig {
-    /// Reads and checks unet/config.json.
-    pub(crate) fn read(path: &Path) -> Result<Self, Error> {
-        let config = Config::read(path)?;
-        refuse_what_is_not_built(&config)?;
+    /// Checks unet/config.json.
+    pub(crate) fn read(config: &Config) -> Result<Self, Error> {
+        refuse_what_is_not_built(config)?;
         let channels = config.counts("block_out_channels")?;
         let n = channels.len();
         let kinds = |key: &str, plain: &str, cross: &str| -> Result<Vec<Kinds>, Error> {
@@ -103,7 +121,28 @@ impl UNetConfig {
             Some(Value::Number(_)) => Some(config.count("sample_size", None)?),
             _ => None,
         };
+        let added = match config.text("addition_embed_type")? {
+            None => None,
+            Some("text_time") => Some(AddedConfig {
+                time: config.count("addition_time_embed_dim", None)?,
+                inputs: config.count("projection_class_embeddings_input_dim", None)?,
+            }),
+            Some(_) => return Err(config.refuse("addition_embed_type", "this engine supports only text_time (SDXL)")),
+        };
+        if let Some(added) = &added {
+            if added.time % 2 != 0 {
+                return Err(config.refuse("addition_time_embed_dim", "it must be even"));
+            }
+            if added.pooled() < 1 {
+                let why = format!(
+                    "it must have room for {SIZE_NUMBERS} numbers of {} (addition_time_embed_dim) and the prompt",
+                    added.time
+                );
+                return Err(config.refuse("projection_class_embeddings_input_dim", why));
+            }
+        }
         Ok(Self {
+            added,
             in_channels: config.count("in_channels", Some(4))?,
             out_channels: config.count("out_channels", Some(4))?,
             sample_size,
@@ -126,10 +165,7 @@ impl UNetConfig {
 
 /// Refuses configurations that ask for features which change the computation and are not here.
 fn refuse_what_is_not_built(config: &Config) -> Result<(), Error> {
-    // Features that change the computation and that are not built. SDXL's added embeddings come in here one day:
-    // they are one more term of the time embedding (`UNet::embed_time`) and one more field of `Conditioning`.
     for key in [
-        "addition_embed_type",
         "class_embed_type",
         "encoder_hid_dim",
         "encoder_hid_dim_type",
@@ -167,10 +203,22 @@ fn refuse_what_is_not_built(config: &Config) -> Result<(), Error> {
     Ok(())
 }
 
-/// What does not change over the steps of one picture: the prompt's keys and values for each cross-attention layer.
+/// What does not change over the steps of one picture: the prompt's keys and values for each cross-attention layer,
+/// and what SDXL adds to the time.
 #[derive(Debug)]
 pub(crate) struct Conditioning {
     keys_values: Vec<(Tensor, Tensor)>,
+    /// `[N, 4 * channels]`.
+    added: Option<Tensor>,
+}
+
+/// What SDXL is told beside the prompt's context.
+#[derive(Debug)]
+pub(crate) struct Added<'a> {
+    /// `[N, pooled width]`.
+    pub(crate) pooled: &'a Tensor,
+    /// Original height and width, top and left of the crop, target height and width, in pixels.
+    pub(crate) sizes: [f64; SIZE_NUMBERS as usize],
 }
 
 /// The network.
@@ -179,6 +227,7 @@ pub(crate) struct UNet {
     config: UNetConfig,
     time_1: Linear,
     time_2: Linear,
+    add: Option<(Linear, Linear)>,
     conv_in: Conv,
     down: Vec<DownBlock>,
     mid: Option<MidBlock>,
@@ -193,8 +242,8 @@ pub(crate) struct UNet {
 
 impl UNet {
     /// Loads the weights that belong to a configuration.
-    pub(crate) fn load(config: UNetConfig, file: &Path, device: Device, kind: Kind) -> Result<Self, Error> {
-        let weights = Weights::open(file, device, kind)?;
+    pub(crate) fn load(config: UNetConfig, source: &Source, device: Device, kind: Kind) -> Result<Self, Error> {
+        let weights = Weights::open_source(source, device, kind)?;
         let at = weights.root();
         let first = config.channels[0];
         let time = first * 4;
@@ -203,6 +252,13 @@ impl UNet {
 
         let time_1 = Linear::load(&at.at("time_embedding.linear_1"), first, time)?;
         let time_2 = Linear::load(&at.at("time_embedding.linear_2"), time, time)?;
+        let add = match &config.added {
+            None => None,
+            Some(added) => Some((
+                Linear::load(&at.at("add_embedding.linear_1"), added.inputs, time)?,
+                Linear::load(&at.at("add_embedding.linear_2"), time, time)?,
+            )),
+        };
         let conv_in = Conv::load(&at.at("conv_in"), config.in_channels, first, 3, 1)?;
         let mut down = Vec::with_capacity(n);
         for i in 0..n {
@@ -216,11 +272,13 @@ impl UNet {
         let norm_out = GroupNorm::load(&at.at("conv_norm_out"), first, config.groups, config.eps)?;
         let conv_out = Conv::load(&at.at("conv_out"), first, config.out_channels, 3, 1)?;
         let keep = weights.finish(|name| name.ends_with(".position_ids"))?;
-        Ok(Self { time_1, time_2, conv_in, down, mid, up, norm_out, conv_out, device, kind, config, _keep: keep })
+        Ok(Self { time_1, time_2, add, conv_in, down, mid, up, norm_out, conv_out, device, kind, config, _keep: keep })
     }
 
     /// Computes once per picture what the prompt contributes; `context` is `[N, tokens, cross_attention_dim]`.
-    pub(crate) fn condition(&self, context: &Tensor) -> Result<Conditioning, Error> {
+    ///
+    /// `added` is what SDXL needs beside it; other networks ignore it.
+    pub(crate) fn condition(&self, context: &Tensor, added: Option<&Added<'_>>) -> Result<Conditioning, Error> {
         let context = context.f_to_device(self.device)?.f_to_kind(self.kind)?;
         let mut keys_values = Vec::new();
         let transformers = self
@@ -232,14 +290,42 @@ impl UNet {
         for layer in transformers.flat_map(|transformer| &transformer.layers) {
             keys_values.push(layer.cross.keys_values(&context)?);
         }
-        Ok(Conditioning { keys_values })
+        let added = match (&self.config.added, &self.add) {
+            (Some(config), Some(layers)) => {
+                let added = added.ok_or_else(|| Error::Internal {
+                    doing: "preparing the prompt".to_owned(),
+                    message: "this model needs a pooled prompt, and the text encoder gave none".to_owned(),
+                })?;
+                Some(self.embed_added(config, layers, added)?)
+            }
+            _ => None,
+        };
+        Ok(Conditioning { keys_values, added })
+    }
+
+    /// The pooled prompt and the picture's sizes, `[N, 4 * channels]`; the same at every step.
+    fn embed_added(
+        &self,
+        config: &AddedConfig,
+        (first, second): &(Linear, Linear),
+        added: &Added<'_>,
+    ) -> Result<Tensor, Error> {
+        let pooled = added.pooled.f_to_device(self.device)?.f_to_kind(self.kind)?;
+        let (n, _) = pooled.size2()?;
+        let waves: Vec<f32> = added.sizes.iter().flat_map(|&size| self.waves(size, config.time)).collect();
+        let waves = Tensor::f_from_slice(&waves)?
+            .f_view([1, SIZE_NUMBERS * config.time])?
+            .f_to_device(self.device)?
+            .f_to_kind(self.kind)?
+            .f_expand([n, SIZE_NUMBERS * config.time], false)?;
+        second.forward(&first.forward(&Tensor::f_cat(&[pooled, waves], 1)?)?.f_silu()?)
     }
 
     /// The network's output `[N, out_channels, h, w]` in f32 for `input` `[N, in_channels, h, w]` at one time step.
     ///
     /// Any `h` and `w` work: odd ones are upsampled back to the size that they had on the way down.
     pub(crate) fn forward(&self, input: &Tensor, timestep: f64, with: &Conditioning) -> Result<Tensor, Error> {
-        let time = self.embed_time(timestep)?;
+        let time = self.embed_time(timestep, with)?;
         let mut x = self.conv_in.forward(&input.f_to_kind(self.kind)?)?;
         let mut skips = vec![x.shallow_clone()];
         for block in &self.down {
@@ -255,21 +341,34 @@ impl UNet {
         Ok(self.conv_out.forward(&x)?.f_to_kind(Kind::Float)?)
     }
 
-    /// SiLU of the time embedding, `[1, 4 * channels]`: the same for the whole batch, so it is computed for one.
-    fn embed_time(&self, timestep: f64) -> Result<Tensor, Error> {
-        let half = self.config.channels[0] / 2;
+    /// SiLU of the time embedding, `[1, 4 * channels]`: the same for the whole batch, so it is computed for one, unless
+    /// something is added to it that differs, `[N, 4 * channels]`.
+    fn embed_time(&self, timestep: f64, with: &Conditioning) -> Result<Tensor, Error> {
+        let width = self.config.channels[0];
+        let waves = Tensor::f_from_slice(&self.waves(timestep, width))?
+            .f_view([1, width])?
+            .f_to_device(self.device)?
+            .f_to_kind(self.kind)?;
+        let time = self.time_2.forward(&self.time_1.forward(&waves)?.f_silu()?)?;
+        let time = match &with.added {
+            Some(added) => time.f_add(added)?,
+            None => time,
+        };
+        Ok(time.f_silu()?)
+    }
+
+    /// A number as `width` waves of falling frequency (Vaswani et al., "Attention is all you need", 2017).
+    fn waves(&self, number: f64, width: i64) -> Vec<f32> {
+        let half = width / 2;
         let angles: Vec<f64> = (0..half)
-            .map(|i| timestep * (-(10_000_f64.ln()) * i as f64 / (half as f64 - self.config.freq_shift)).exp())
+            .map(|i| number * (-(10_000_f64.ln()) * i as f64 / (half as f64 - self.config.freq_shift)).exp())
             .collect();
         let (sines, cosines) = (angles.iter().map(|a| a.sin()), angles.iter().map(|a| a.cos()));
-        let values: Vec<f32> = if self.config.flip_sin_to_cos {
+        if self.config.flip_sin_to_cos {
             cosines.chain(sines).map(|v| v as f32).collect()
         } else {
             sines.chain(cosines).map(|v| v as f32).collect()
-        };
-        let waves =
-            Tensor::f_from_slice(&values)?.f_view([1, half * 2])?.f_to_device(self.device)?.f_to_kind(self.kind)?;
-        self.time_2.forward(&self.time_1.forward(&waves)?.f_silu()?)?.f_silu().map_err(Error::from)
+        }
     }
 }
 

@@ -1,14 +1,12 @@
 //! The autoencoder between pictures and latents: diffusers-rs computes, this module brings the weights in.
 
-use std::path::Path;
-
 use diffusers::models::vae::{AutoEncoderKL, AutoEncoderKLConfig};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor, nn};
 
 use crate::Error;
 use crate::config::Config;
-use crate::weights::{Keep, Weights};
+use crate::weights::{Keep, Source, Weights};
 
 /// What vae/config.json says.
 #[derive(Debug, Clone)]
@@ -24,9 +22,8 @@ pub(crate) struct VaeConfig {
 }
 
 impl VaeConfig {
-    /// Reads and checks vae/config.json.
-    pub(crate) fn read(path: &Path) -> Result<Self, Error> {
-        let config = Config::read(path)?;
+    /// Checks vae/config.json.
+    pub(crate) fn read(config: &Config) -> Result<Self, Error> {
         for (key, value) in [
             ("in_channels", json!(3)),
             ("out_channels", json!(3)),
@@ -95,8 +92,8 @@ const NO_VARIANCE: f64 = -60.0;
 
 impl Vae {
     /// Loads the weights that belong to a configuration.
-    pub(crate) fn load(config: VaeConfig, file: &Path, device: Device) -> Result<Self, Error> {
-        let weights = Weights::open(file, device, Kind::Float)?;
+    pub(crate) fn load(config: VaeConfig, source: &Source, device: Device) -> Result<Self, Error> {
+        let weights = Weights::open_source(source, device, Kind::Float)?;
         check_sizes(&weights, &config)?;
         // The store starts with random numbers, which are replaced below, tensor by tensor and without a copy.
         let mut store = nn::VarStore::new(device);

@@ -15,15 +15,46 @@ use safetensors::{Dtype, SafeTensors};
 use tch::{Device, Kind, Tensor};
 
 use crate::Error;
+use crate::config::Config;
 
 /// No real header comes near this; the largest models' have about 400 kB.
 const MAX_HEADER: u64 = 32 << 20;
 
-/// Keeps a mapped file alive for the tensors that lie in it.
+/// No real model is split into more files.
+const MAX_SHARDS: usize = 1000;
+
+/// Keeps mapped files alive for the tensors that lie in them.
 #[derive(Debug, Clone)]
 pub(crate) struct Keep {
-    /// Only held, never read: the tensors point into it.
-    _map: Option<Arc<Mmap>>,
+    /// Only held, never read: the tensors point into them.
+    _maps: Vec<Arc<Mmap>>,
+}
+
+/// Where the weights of one network are.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    /// One file, or the shards of a split one.
+    pub(crate) files: Vec<PathBuf>,
+    /// For files in another layout: the wanted name to the place in the file. Nothing else in the file counts.
+    pub(crate) names: Option<BTreeMap<String, Place>>,
+}
+
+/// A tensor in a file of another layout.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Its name there.
+    pub(crate) key: String,
+    /// Which of how many equal parts along the first axis.
+    pub(crate) part: Option<(i64, i64)>,
+    /// Whether its two axes are stored the other way round.
+    pub(crate) transposed: bool,
+}
+
+impl Source {
+    /// One file whose names are already the wanted ones.
+    pub(crate) fn file(path: &Path) -> Self {
+        Self { files: vec![path.to_path_buf()], names: None }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -32,13 +63,18 @@ struct Entry {
     shape: Vec<i64>,
     start: usize,
     end: usize,
+    /// Which of the files it lies in.
+    file: usize,
+    /// Whether it is handed out with its two axes swapped; the shape is already the swapped one.
+    transposed: bool,
 }
 
 /// An open weights file.
 #[derive(Debug)]
 pub(crate) struct Weights {
     path: PathBuf,
-    map: Arc<Mmap>,
+    maps: Vec<(PathBuf, Arc<Mmap>)>,
+    metadata: BTreeMap<String, String>,
     entries: BTreeMap<String, Entry>,
     used: RefCell<BTreeSet<String>>,
     borrowed: RefCell<bool>,
@@ -46,18 +82,27 @@ pub(crate) struct Weights {
     kind: Kind,
 }
 
-/// A weights file in a folder of a model: the plain name first, then the half-precision variant.
-pub(crate) fn find_file(folder: &Path, stem: &str) -> Result<PathBuf, Error> {
+/// The weights of a network in a folder of a model: the plain name first, then the half-precision variant, then the
+/// index of a file that was split.
+pub(crate) fn find_files(folder: &Path, stem: &str) -> Result<Source, Error> {
     for name in [format!("{stem}.safetensors"), format!("{stem}.fp16.safetensors")] {
         let path = folder.join(name);
         if path.is_file() {
-            return Ok(path);
+            return Ok(Source::file(&path));
+        }
+    }
+    for name in [
+        format!("{stem}.safetensors.index.json"),
+        format!("{stem}.safetensors.index.fp16.json"),
+        format!("{stem}.fp16.safetensors.index.json"),
+    ] {
+        let path = folder.join(name);
+        if path.is_file() {
+            return Ok(Source { files: shards(folder, &Config::read(&path)?)?, names: None });
         }
     }
     let mut reason = format!("there is no {stem}.safetensors");
-    if folder.join(format!("{stem}.safetensors.index.json")).exists() {
-        reason.push_str("; weights split into several files are not supported yet");
-    } else if folder.join(format!("{stem}.bin")).exists() || folder.join("pytorch_model.bin").exists() {
+    if folder.join(format!("{stem}.bin")).exists() || folder.join("pytorch_model.bin").exists() {
         reason.push_str(
             "; a .bin file can run programs when it is read and is therefore never loaded: convert it to SafeTensors",
         );
@@ -65,9 +110,97 @@ pub(crate) fn find_file(folder: &Path, stem: &str) -> Result<PathBuf, Error> {
     Err(Error::NotAModel { path: folder.to_path_buf(), reason })
 }
 
+/// The files that an index names: they must lie beside it.
+fn shards(folder: &Path, index: &Config) -> Result<Vec<PathBuf>, Error> {
+    let refuse = |why: &str| index.refuse("weight_map", why);
+    let map = index.get("weight_map").and_then(serde_json::Value::as_object);
+    let map = map.ok_or_else(|| refuse("an object of tensor names and file names is expected"))?;
+    let names: Option<BTreeSet<&str>> = map.values().map(serde_json::Value::as_str).collect();
+    let names = names.ok_or_else(|| refuse("a file name is expected for each tensor"))?;
+    if names.is_empty() || names.len() > MAX_SHARDS {
+        return Err(refuse("1 to 1000 files are expected"));
+    }
+    let mut files = Vec::new();
+    for name in names {
+        // An index is untrusted: it must not reach outside of its folder.
+        let plain = !name.contains(['/', '\\', ':', '\0']) && !name.starts_with('.') && name.ends_with(".safetensors");
+        if !plain {
+            return Err(refuse("plain names of .safetensors files in the same folder are expected"));
+        }
+        let path = folder.join(name);
+        if !path.is_file() {
+            let reason = format!("the index names {name}, which is not there; the download is incomplete");
+            return Err(Error::NotAModel { path: folder.to_path_buf(), reason });
+        }
+        files.push(path);
+    }
+    Ok(files)
+}
+
 impl Weights {
     /// Maps a file and reads its header; `kind` and `device` are what tensors will be handed out as.
     pub(crate) fn open(path: &Path, device: Device, kind: Kind) -> Result<Self, Error> {
+        let mut weights = Self {
+            path: path.to_path_buf(),
+            maps: Vec::new(),
+            metadata: BTreeMap::new(),
+            entries: BTreeMap::new(),
+            used: RefCell::default(),
+            borrowed: RefCell::new(false),
+            device,
+            kind,
+        };
+        weights.add_file(path)?;
+        Ok(weights)
+    }
+
+    /// Maps the files of a network and gives its tensors the wanted names.
+    pub(crate) fn open_source(source: &Source, device: Device, kind: Kind) -> Result<Self, Error> {
+        let [first, rest @ ..] = source.files.as_slice() else {
+            return Err(Error::NotAModel { path: PathBuf::new(), reason: "no file holds its weights".to_owned() });
+        };
+        let mut weights = Self::open(first, device, kind)?;
+        for path in rest {
+            weights.add_file(path)?;
+        }
+        if let Some(names) = &source.names {
+            weights.rename(names)?;
+        }
+        Ok(weights)
+    }
+
+    /// Replaces the names of the file by the wanted ones.
+    fn rename(&mut self, names: &BTreeMap<String, Place>) -> Result<(), Error> {
+        let bad = |problem: String| Error::Weights { path: self.path.clone(), problem };
+        let mut renamed = BTreeMap::new();
+        for (name, place) in names {
+            let key = &place.key;
+            let stored = self.entries.get(key).ok_or_else(|| bad(format!("it lacks the tensor `{key}`")))?;
+            let mut entry = stored.clone();
+            if let Some((index, of)) = place.part {
+                let whole = entry.end - entry.start;
+                match entry.shape.first_mut() {
+                    Some(rows) if *rows % of == 0 => *rows /= of,
+                    _ => return Err(bad(format!("tensor `{key}` cannot be split into {of} equal parts"))),
+                }
+                let size = whole / of as usize;
+                entry.start += size * index as usize;
+                entry.end = entry.start + size;
+            }
+            if place.transposed {
+                if entry.shape.len() != 2 {
+                    return Err(bad(format!("tensor `{key}` should have two axes")));
+                }
+                entry.shape.reverse();
+                entry.transposed = true;
+            }
+            renamed.insert(name.clone(), entry);
+        }
+        self.entries = renamed;
+        Ok(())
+    }
+
+    fn add_file(&mut self, path: &Path) -> Result<(), Error> {
         let read = |source| Error::Read { path: path.to_path_buf(), source };
         let bad = |problem: String| Error::Weights { path: path.to_path_buf(), problem };
         let file = File::open(path).map_err(read)?;
@@ -82,7 +215,8 @@ impl Weights {
         })?;
         let data_start = header + 8;
         let data_len = map.len().checked_sub(data_start).ok_or_else(|| bad("it ends within its header".to_owned()))?;
-        let mut entries = BTreeMap::new();
+        self.metadata.extend(metadata.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone())));
+        let file = self.maps.len();
         for (name, info) in metadata.tensors() {
             let (start, end) = info.data_offsets;
             if start > end || end > data_len {
@@ -92,7 +226,8 @@ impl Weights {
             }
             let shape: Option<Vec<i64>> = info.shape.iter().map(|&n| i64::try_from(n).ok()).collect();
             let shape = shape.ok_or_else(|| bad(format!("tensor `{name}` has an impossible shape")))?;
-            let entry = Entry { dtype: info.dtype, shape, start: data_start + start, end: data_start + end };
+            let (start, end) = (data_start + start, data_start + end);
+            let entry = Entry { dtype: info.dtype, shape, start, end, file, transposed: false };
             if let Some(kind) = kind_of(entry.dtype) {
                 let wanted =
                     entry.shape.iter().try_fold(kind.elt_size_in_bytes(), |all, &n| all.checked_mul(n as usize));
@@ -100,32 +235,41 @@ impl Weights {
                     return Err(bad(format!("tensor `{name}` has {} bytes, which is not its shape", end - start)));
                 }
             }
-            entries.insert(name.clone(), entry);
+            if self.entries.insert(name.clone(), entry).is_some() {
+                return Err(bad(format!("tensor `{name}` is in another of the model's files, too")));
+            }
         }
-        Ok(Self {
-            path: path.to_path_buf(),
-            map: Arc::new(map),
-            entries,
-            used: RefCell::default(),
-            borrowed: RefCell::new(false),
-            device,
-            kind,
-        })
+        self.maps.push((path.to_path_buf(), Arc::new(map)));
+        Ok(())
+    }
+
+    /// The names and shapes of all tensors.
+    pub(crate) fn tensors(&self) -> impl Iterator<Item = (&str, &[i64])> {
+        self.entries.iter().map(|(name, entry)| (name.as_str(), entry.shape.as_slice()))
+    }
+
+    /// The shape of a tensor.
+    pub(crate) fn shape(&self, name: &str) -> Option<&[i64]> {
+        self.entries.get(name).map(|entry| entry.shape.as_slice())
+    }
+
+    /// What the file says about itself under a key.
+    pub(crate) fn metadata(&self, key: &str) -> Option<&str> {
+        self.metadata.get(key).map(String::as_str)
+    }
+
+    /// The number format that most of the bytes are stored in, such as `f16`.
+    pub(crate) fn stored_as(&self) -> String {
+        let mut bytes: BTreeMap<String, usize> = BTreeMap::new();
+        for entry in self.entries.values() {
+            *bytes.entry(format!("{:?}", entry.dtype)).or_default() += entry.end - entry.start;
+        }
+        bytes.into_iter().max_by_key(|(_, size)| *size).map_or_else(String::new, |(name, _)| name.to_lowercase())
     }
 
     /// Whether the file has a tensor of this name.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.entries.contains_key(name)
-    }
-
-    /// The shape of a tensor, if the file has it.
-    pub(crate) fn shape(&self, name: &str) -> Option<&[i64]> {
-        self.entries.get(name).map(|entry| entry.shape.as_slice())
-    }
-
-    /// The file's size in bytes.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.map.len() as u64
     }
 
     /// The root of the tensor names.
@@ -165,11 +309,17 @@ impl Weights {
             tensor: name.to_owned(),
             found: format!("{:?}", entry.dtype),
         })?;
-        let bytes = self.map.get(entry.start..entry.end).ok_or_else(|| Error::Weights {
+        let bytes = self.maps.get(entry.file).and_then(|(_, map)| map.get(entry.start..entry.end));
+        let bytes = bytes.ok_or_else(|| Error::Weights {
             path: self.path.clone(),
             problem: format!("tensor `{name}` lies outside the file"),
         })?;
         self.used.borrow_mut().insert(name.to_owned());
+        if entry.transposed {
+            let stored_shape: Vec<i64> = entry.shape.iter().rev().copied().collect();
+            let turned = Tensor::f_from_data_size(bytes, &stored_shape, stored)?.f_tr()?;
+            return Ok(turned.f_to_device(self.device)?.f_to_kind(self.kind)?.f_contiguous()?);
+        }
         let aligned = (bytes.as_ptr() as usize).is_multiple_of(stored.elt_size_in_bytes().max(1));
         let view =
             if aligned { view_of(bytes, shape, stored)? } else { Tensor::f_from_data_size(bytes, shape, stored)? };
@@ -189,8 +339,8 @@ impl Weights {
         let mut extra = self.entries.keys().filter(|name| !used.contains(*name) && !harmless(name));
         let names: Vec<String> = extra.by_ref().take(5).cloned().collect();
         if names.is_empty() {
-            let map = self.borrowed.borrow().then(|| Arc::clone(&self.map));
-            Ok(Keep { _map: map })
+            let borrowed = *self.borrowed.borrow();
+            Ok(Keep { _maps: self.maps.iter().filter(|_| borrowed).map(|(_, map)| Arc::clone(map)).collect() })
         } else {
             let count = names.len() + extra.count();
             Err(Error::UnexpectedTensors { path: self.path.clone(), names, count })
@@ -310,12 +460,12 @@ pub(crate) mod tests {
         let weights = open(&sample()).unwrap();
         let a = weights.take("a", &[2, 3]).unwrap();
         assert_eq!(Vec::<f32>::try_from(a.reshape(-1)).unwrap(), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
-        let map = weights.map.as_ptr_range();
+        let map = weights.maps[0].1.as_ptr_range();
         assert!(map.contains(&a.data_ptr().cast_const().cast()), "f32 on f32 is not copied");
         let b = weights.take("b", &[2]).unwrap();
         assert_eq!(Vec::<f32>::try_from(&b).unwrap(), [1.0, 2.0]);
         assert!(!map.contains(&b.data_ptr().cast_const().cast()));
-        let map = Arc::downgrade(&weights.map);
+        let map = Arc::downgrade(&weights.maps[0].1);
         let keep = weights.finish(|_| false).unwrap();
         assert!(map.upgrade().is_some(), "a borrowed tensor keeps the map");
         drop(keep);

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use image::{GrayImage, Luma, Rgb, RgbImage};
 use outframe_diffusion::{
-    DeviceChoice, Error, Fill, Generate, LoadOptions, Output, Pipeline, Precision, Sampling, inspect, weights_hash,
+    DeviceChoice, Error, Fill, Generate, LoadOptions, Output, Pipeline, Precision, Sampling, Walk, inspect,
+    weights_hash,
 };
 use serde_json::{Value, json};
 
@@ -58,7 +59,7 @@ fn refused(dir: &Path, words: &[&str]) -> Error {
 #[test]
 fn configurations_that_are_not_supported_are_named() {
     for (file, key, value) in [
-        ("unet/config.json", "addition_embed_type", json!("text_time")),
+        ("unet/config.json", "addition_embed_type", json!("image")),
         ("unet/config.json", "act_fn", json!("mish")),
         ("unet/config.json", "block_out_channels", json!([30, 32])),
         ("unet/config.json", "block_out_channels", json!([])),
@@ -81,7 +82,8 @@ fn configurations_that_are_not_supported_are_named() {
         ("text_encoder/config.json", "num_attention_heads", json!(7)),
         ("text_encoder/config.json", "vocab_size", json!(10)),
         ("model_index.json", "tokens", json!(1000)),
-        ("model_index.json", "text_encoder_2", json!(["transformers", "CLIPTextModelWithProjection"])),
+        ("model_index.json", "text_encoder_3", json!(["transformers", "T5EncoderModel"])),
+        ("model_index.json", "transformer", json!(["diffusers", "SD3Transformer2DModel"])),
     ] {
         let dir = copy("painter");
         edit(&dir.path().join(file), key, value);
@@ -164,6 +166,8 @@ fn sampling() -> Sampling {
         sampler: "dpmpp-2m".to_owned(),
         seed: 5,
         preview: false,
+        clip_skip: 0,
+        guidance_rescale: 0.0,
     }
 }
 
@@ -200,6 +204,7 @@ fn requests_that_make_no_sense_are_refused() {
         image: RgbImage::new(16, 16),
         mask: GrayImage::new(16, 14),
         strength: 0.5,
+        walk: Walk::Finer,
         take: 0,
     };
     let error = pipeline.fill(&fill, &mut |_| ControlFlow::Continue(())).unwrap_err();
@@ -238,7 +243,8 @@ fn a_fill_keeps_what_is_known() {
         let image = RgbImage::from_fn(32, 32, |x, y| Rgb([(x * 8) as u8, (y * 8) as u8, 90]));
         let fill = |mask: &dyn Fn(u32, u32) -> u8, strength: f64| {
             let mask = GrayImage::from_fn(32, 32, |x, y| Luma([mask(x, y)]));
-            let request = Fill { sampling: sampling(), image: image.clone(), mask, strength, take: 0 };
+            let request =
+                Fill { sampling: sampling(), image: image.clone(), mask, strength, walk: Walk::Finer, take: 0 };
             pipeline.fill(&request, &mut |_| ControlFlow::Continue(())).unwrap().image
         };
         let untouched = fill(&|_, _| 0, 1.0);

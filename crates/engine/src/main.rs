@@ -253,6 +253,7 @@ impl Worker {
             device: device.parse().map_err(|error| wire(&error))?,
             precision: precision.parse().map_err(|error| wire(&error))?,
             threads,
+            ..diffusion::LoadOptions::default()
         };
         let pipeline = diffusion::Pipeline::load(model, &options).map_err(|error| wire(&error))?;
         let event = Event::Loaded {
@@ -284,6 +285,7 @@ impl Worker {
             device: key.1.parse().map_err(|error| wire(&error))?,
             precision: key.2.parse().map_err(|error| wire(&error))?,
             threads,
+            vae: None,
         };
         let upscaler = diffusion::Upscaler::load(&key.0, &options).map_err(|error| wire(&error))?;
         self.upscaler = Some((key, upscaler));
@@ -340,6 +342,8 @@ fn sampling(from: Sampling) -> diffusion::Sampling {
         sampler: from.sampler,
         seed: from.seed,
         preview: from.preview,
+        clip_skip: from.clip_skip,
+        guidance_rescale: from.guidance_rescale,
     }
 }
 
@@ -372,7 +376,14 @@ fn fill(
         return Err(invalid("The picture or the mask of a fill has a wrong size.".into()));
     };
     let take = job.sampling.take;
-    let request = diffusion::Fill { sampling: sampling(job.sampling), image, mask, strength: job.strength, take };
+    let request = diffusion::Fill {
+        sampling: sampling(job.sampling),
+        image,
+        mask,
+        strength: job.strength,
+        walk: diffusion::Walk::default(),
+        take,
+    };
     pipeline.fill(&request, observe).map_err(|error| wire(&error))
 }
 

@@ -91,7 +91,7 @@ pub struct Sampling {
     pub steps: u32,
     /// Classifier-free guidance scale; 1 switches guidance off.
     pub guidance: f64,
-    /// Sampler name, `ddim`, `dpmpp-2m` or `dpmpp-2m-karras`.
+    /// Sampler name, one of `outframe_diffusion::SAMPLERS`: `dpmpp-2m`, `euler-a`, `unipc` for instance.
     pub sampler: String,
     /// Seed of the noise.
     pub seed: u64,
@@ -99,6 +99,12 @@ pub struct Sampling {
     pub take: u64,
     /// Send a small picture with each progress event.
     pub preview: bool,
+    /// Layers of the text encoder to leave out at its end; 0 is none.
+    #[serde(default)]
+    pub clip_skip: u32,
+    /// How far to bring the contrast of the guided output back to that of the unguided, 0 to 1.
+    #[serde(default)]
+    pub guidance_rescale: f64,
 }
 
 /// A text-to-image job.

@@ -173,6 +173,8 @@ pub(crate) fn sampling(
         seed,
         take: 0,
         preview: true,
+        clip_skip: 0,
+        guidance_rescale: 0.0,
     }
 }
 

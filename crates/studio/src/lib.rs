@@ -15,6 +15,7 @@ mod layers;
 mod models;
 mod paint;
 mod pictures;
+pub mod prompts;
 pub mod queue;
 mod region;
 mod session;

@@ -1,16 +1,14 @@
 //! BERT (Devlin et al., 2019) as a token-level text encoder; the starter model uses the `MiniLM` that came out of it.
 
-use std::path::Path;
-
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
 use super::tokens::Tokens;
-use super::{Encoded, TextEncoder};
+use super::{TextEncoder, TextNetwork, layers_without};
 use crate::Error;
 use crate::config::Config;
 use crate::layers::{LayerNorm, Linear, attend, split_heads};
-use crate::weights::{Keep, Weights};
+use crate::weights::{Keep, Source, Weights};
 
 /// The network with its tokenizer. The context is `[CLS] words [SEP]`, then zeros up to the token limit.
 #[derive(Debug)]
@@ -42,7 +40,7 @@ struct Layer {
 impl Bert {
     pub(crate) fn load(
         config: &Config,
-        file: &Path,
+        source: &Source,
         tokens: Tokens,
         device: Device,
         kind: Kind,
@@ -61,7 +59,7 @@ impl Bert {
             return Err(config.refuse("vocab_size", format!("the tokenizer's tokens need {}", tokens.vocabulary())));
         }
         let eps = config.number("layer_norm_eps", 1e-12)?;
-        let weights = Weights::open(file, device, kind)?;
+        let weights = Weights::open_source(source, device, kind)?;
         let root = weights.root();
         let root = if weights.has("bert.embeddings.word_embeddings.weight") { root.at("bert") } else { root };
         let embeddings = root.at("embeddings");
@@ -98,14 +96,15 @@ impl Bert {
         })
     }
 
-    /// Last hidden states `[1, n, width]` of `n` tokens.
-    pub(crate) fn forward(&self, ids: &[i64]) -> Result<Tensor, Error> {
+    /// Last hidden states `[1, n, width]` of `n` tokens; `skip` layers at the end are left out.
+    pub(crate) fn forward(&self, ids: &[i64], skip: usize) -> Result<Tensor, Error> {
+        let layers = layers_without(self.layers.len(), 0, skip)?;
         let length = ids.len() as i64;
         let ids = Tensor::f_from_slice(ids)?.f_unsqueeze(0)?.f_to_device(self.device)?;
         let words = Tensor::f_embedding(&self.words, &ids, -1, false, false)?;
         let x = words.f_add(&self.positions.f_narrow(0, 0, length)?)?.f_add(&self.first_type)?;
         let mut x = self.norm.forward(&x)?;
-        for layer in &self.layers {
+        for layer in &self.layers[..layers] {
             // One prompt at a time, without padding: there is nothing to mask.
             let split = |linear: &Linear| split_heads(&linear.forward(&x)?, self.heads);
             let mixed = attend(&split(&layer.query)?, &split(&layer.key)?, &split(&layer.value)?, false)?;
@@ -118,11 +117,18 @@ impl Bert {
 }
 
 impl TextEncoder for Bert {
-    fn encode(&self, prompt: &str) -> Result<Encoded, Error> {
-        let split = self.tokens.split(prompt)?;
-        let states = self.forward(&split.ids)?;
-        let missing = self.tokens.limit() as i64 - split.ids.len() as i64;
-        let context = states.f_constant_pad_nd([0, 0, 0, missing.max(0)])?;
-        Ok(Encoded { context, warnings: split.warnings })
+    fn networks(&self) -> Vec<&dyn TextNetwork> {
+        vec![self]
+    }
+}
+
+impl TextNetwork for Bert {
+    fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    fn states(&self, ids: &[i64], skip: usize) -> Result<(Tensor, Option<Tensor>), Error> {
+        let missing = self.tokens.limit() as i64 - ids.len() as i64;
+        Ok((self.forward(ids, skip)?.f_constant_pad_nd([0, 0, 0, missing.max(0)])?, None))
     }
 }

@@ -1,16 +1,14 @@
 //! CLIP's text half (Radford et al., "Learning transferable visual models from natural language supervision", 2021),
 //! as in Stable Diffusion 1.x (`quick_gelu`) and 2.x (`OpenCLIP`, `gelu`, one layer fewer in its config.json).
 
-use std::path::Path;
-
 use tch::{Device, Kind, Tensor};
 
 use super::tokens::Tokens;
-use super::{Encoded, TextEncoder};
+use super::{TextEncoder, TextNetwork, layers_without};
 use crate::Error;
 use crate::config::Config;
 use crate::layers::{LayerNorm, Linear, attend, split_heads};
-use crate::weights::{Keep, Weights};
+use crate::weights::{Keep, Source, Weights};
 
 /// The network with its tokenizer.
 #[derive(Debug)]
@@ -23,9 +21,23 @@ pub(crate) struct Clip {
     activation: Activation,
     tokens: Tokens,
     padding: i64,
+    /// From the end token's last state to the pooled prompt.
+    projection: Option<Linear>,
+    output: Output,
     device: Device,
     /// Last, because fields are dropped in order: the tensors above may lie in this map.
     _keep: Keep,
+}
+
+/// Which of the network's states the denoising network was trained with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// The last ones, normalised: Stable Diffusion 1.x and 2.x.
+    Last,
+    /// Those before the last layer, not normalised: SDXL's first encoder.
+    Penultimate,
+    /// Those before the last layer, and the end token's last one, projected: SDXL's second encoder.
+    PenultimateAndPooled,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -50,10 +62,10 @@ struct Layer {
 impl Clip {
     pub(crate) fn load(
         config: &Config,
-        file: &Path,
+        source: &Source,
         tokens: Tokens,
-        device: Device,
-        kind: Kind,
+        output: Output,
+        (device, kind): (Device, Kind),
     ) -> Result<Self, Error> {
         let activation = match config.text("hidden_act")? {
             None | Some("quick_gelu") => Activation::QuickGelu,
@@ -77,7 +89,7 @@ impl Clip {
             Some(padding) => padding,
             None => tokens.split("")?.ids.last().copied().unwrap_or(0),
         };
-        let weights = Weights::open(file, device, kind)?;
+        let weights = Weights::open_source(source, device, kind)?;
         let root = weights.root();
         let root = if weights.has("text_model.final_layer_norm.weight") { root.at("text_model") } else { root };
         let embeddings = root.at("embeddings");
@@ -95,7 +107,15 @@ impl Clip {
                 narrow: Linear::load(&at.at("mlp.fc2"), inner, width)?,
             });
         }
+        let projection = if output == Output::PenultimateAndPooled {
+            let projected = config.count("projection_dim", Some(512))?;
+            Some(Linear::load_without_bias(&weights.root().at("text_projection"), width, projected)?)
+        } else {
+            None
+        };
         Ok(Self {
+            projection,
+            output,
             words: embeddings.take("token_embedding.weight", &[vocabulary, width])?,
             positions: embeddings.take("position_embedding.weight", &[places, width])?,
             layers,
@@ -109,13 +129,19 @@ impl Clip {
         })
     }
 
-    /// Normalised last hidden states `[1, n, width]` of `n` tokens, each seeing only those before it.
-    pub(crate) fn forward(&self, ids: &[i64]) -> Result<Tensor, Error> {
-        let length = ids.len() as i64;
-        let ids = Tensor::f_from_slice(ids)?.f_unsqueeze(0)?.f_to_device(self.device)?;
+    /// Encodes `n` tokens, each seeing only those before it: the context `[1, n, width]`, and the pooled prompt
+    /// `[1, projection_dim]` where this encoder has one. `skip` layers at the end of those that give the context are left
+    /// out.
+    pub(crate) fn forward(&self, tokens: &[i64], skip: usize) -> Result<(Tensor, Option<Tensor>), Error> {
+        let all = self.layers.len();
+        let context_layers = layers_without(all, usize::from(self.output != Output::Last), skip)?;
+        let length = tokens.len() as i64;
+        let ids = Tensor::f_from_slice(tokens)?.f_unsqueeze(0)?.f_to_device(self.device)?;
         let words = Tensor::f_embedding(&self.words, &ids, -1, false, false)?;
         let mut x = words.f_add(&self.positions.f_narrow(0, 0, length)?)?;
-        for layer in &self.layers {
+        let mut context = x.shallow_clone();
+        let run = if self.projection.is_some() { all } else { context_layers };
+        for (i, layer) in self.layers[..run].iter().enumerate() {
             let normed = layer.norm_1.forward(&x)?;
             let split = |linear: &Linear| split_heads(&linear.forward(&normed)?, self.heads);
             let mixed = attend(&split(&layer.query)?, &split(&layer.key)?, &split(&layer.value)?, true)?;
@@ -126,15 +152,36 @@ impl Clip {
                 Activation::QuickGelu => inner.f_mul(&inner.f_mul_scalar(1.702)?.f_sigmoid()?)?,
             };
             x = x.f_add(&layer.narrow.forward(&inner)?)?;
+            if i + 1 == context_layers {
+                context = x.shallow_clone();
+            }
         }
-        self.norm.forward(&x)
+        if self.output == Output::Last {
+            context = self.norm.forward(&context)?;
+        }
+        let Some(projection) = &self.projection else { return Ok((context, None)) };
+        // The first end token closes the prompt; more of them may follow as padding.
+        let (_, end) = self.tokens.ends()?;
+        let place = tokens.iter().position(|&id| id == end).unwrap_or(tokens.len().saturating_sub(1));
+        let state = self.norm.forward(&x)?.f_select(1, place as i64)?;
+        Ok((context, Some(projection.forward(&state)?)))
     }
 }
 
 impl TextEncoder for Clip {
-    fn encode(&self, prompt: &str) -> Result<Encoded, Error> {
-        let mut split = self.tokens.split(prompt)?;
-        split.ids.resize(self.tokens.limit().max(split.ids.len()), self.padding);
-        Ok(Encoded { context: self.forward(&split.ids)?, warnings: split.warnings })
+    fn networks(&self) -> Vec<&dyn TextNetwork> {
+        vec![self]
+    }
+}
+
+impl TextNetwork for Clip {
+    fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    fn states(&self, ids: &[i64], skip: usize) -> Result<(Tensor, Option<Tensor>), Error> {
+        let mut ids = ids.to_vec();
+        ids.resize(self.tokens.limit().max(ids.len()), self.padding);
+        self.forward(&ids, skip)
     }
 }

@@ -38,6 +38,14 @@ pub(crate) struct Split {
     pub(crate) warnings: Vec<String>,
 }
 
+/// Words in tokens, without begin and end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Words {
+    pub(crate) ids: Vec<i64>,
+    /// The words that the tokenizer does not know.
+    pub(crate) unknown: Vec<String>,
+}
+
 impl Tokens {
     /// Reads `tokenizer.json`, or builds CLIP's tokenizer out of `vocab.json` and `merges.txt`.
     pub(crate) fn load(folder: &Path, limit: usize) -> Result<Self, Error> {
@@ -51,17 +59,29 @@ impl Tokens {
             let problem = "there is neither tokenizer.json nor vocab.json with merges.txt".to_owned();
             return Err(Error::Tokenizer { path: folder.to_path_buf(), problem });
         };
+        let pad = special_token(folder, "pad_token")?;
+        Self::build(&bytes, path, pad.as_deref(), limit)
+    }
+
+    /// CLIP's own tokenizer, whose vocabulary is part of this program; `pad` is the token that fills up short prompts.
+    pub(crate) fn clip(pad: &str, limit: usize) -> Result<Self, Error> {
+        let path = PathBuf::from("CLIP's built-in vocabulary");
+        let (vocabulary, merges) = super::vocabulary::clip()
+            .map_err(|error| Error::Tokenizer { path: path.clone(), problem: error.to_string() })?;
+        let merges: Vec<&str> = merges.lines().collect();
+        let bytes = clip_json(&vocabulary, &merges, Some(pad), &path)?;
+        Self::build(&bytes, path, Some(pad), limit)
+    }
+
+    fn build(bytes: &[u8], path: PathBuf, pad: Option<&str>, limit: usize) -> Result<Self, Error> {
         let failed = |error: tokenizers::Error| Error::Tokenizer { path: path.clone(), problem: error.to_string() };
         let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(failed)?;
         // The file may ask for padding and truncation of its own; both are done here, where the loss can be told.
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None).map_err(failed)?;
-        let special = |key: &str| -> Result<Option<u32>, Error> {
-            Ok(special_token(folder, key)?.and_then(|token| tokenizer.token_to_id(&token)))
-        };
         let vocabulary = tokenizer.get_vocab(true).into_values().max().map_or(0, |id| i64::from(id) + 1);
         let unknown = tokenizer.token_to_id("[UNK]");
-        let padding = special("pad_token")?;
+        let padding = pad.and_then(|pad| tokenizer.token_to_id(pad));
         Ok(Self { tokenizer, path, limit, vocabulary, unknown, padding })
     }
 
@@ -80,14 +100,36 @@ impl Tokens {
         self.vocabulary
     }
 
+    /// The begin and the end token.
+    pub(crate) fn ends(&self) -> Result<(i64, i64), Error> {
+        if let [begin, end] = self.split("")?.ids[..] {
+            return Ok((begin, end));
+        }
+        let problem = "its post_processor must add one begin and one end token".to_owned();
+        Err(Error::Tokenizer { path: self.path.clone(), problem })
+    }
+
+    /// The tokens of a part of a prompt, however many.
+    pub(crate) fn words(&self, text: &str) -> Result<Words, Error> {
+        check_length(text)?;
+        let encoding = self
+            .tokenizer
+            .encode(text, false)
+            .map_err(|error| Error::Tokenizer { path: self.path.clone(), problem: error.to_string() })?;
+        let ids = encoding.get_ids().iter().map(|&id| i64::from(id)).collect();
+        let spans = encoding.get_ids().iter().zip(encoding.get_offsets());
+        let unknown = spans
+            .filter(|(id, _)| Some(**id) == self.unknown)
+            .filter_map(|(_, span)| text.get(span.0..span.1))
+            .filter(|word| !word.is_empty())
+            .map(shortened)
+            .collect();
+        Ok(Words { ids, unknown })
+    }
+
     /// Splits a prompt; a too long one keeps its beginning and the end token.
     pub(crate) fn split(&self, prompt: &str) -> Result<Split, Error> {
-        if prompt.len() > MAX_PROMPT {
-            return Err(Error::Request(format!(
-                "the prompt has {} bytes; at most {MAX_PROMPT} are accepted",
-                prompt.len()
-            )));
-        }
+        check_length(prompt)?;
         let encoding = self
             .tokenizer
             .encode(prompt, true)
@@ -136,6 +178,17 @@ impl Tokens {
     }
 }
 
+/// Refuses a prompt that is too long to be one.
+pub(crate) fn check_length(prompt: &str) -> Result<(), Error> {
+    if prompt.len() > MAX_PROMPT {
+        return Err(Error::Request(format!(
+            "the prompt has {} bytes; at most {MAX_PROMPT} are accepted",
+            prompt.len()
+        )));
+    }
+    Ok(())
+}
+
 /// The start of the word that the byte `at` lies in.
 fn word_start(text: &str, at: usize) -> usize {
     text.get(..at).map_or(at, |before| {
@@ -170,26 +223,30 @@ fn clip_from_parts(folder: &Path) -> Result<Vec<u8>, Error> {
     let failed = |path: &Path, problem: String| Error::Tokenizer { path: path.to_path_buf(), problem };
     let vocabulary: Value = serde_json::from_slice(&read_small(&vocabulary_path, MAX_BYTES)?)
         .map_err(|error| failed(&vocabulary_path, error.to_string()))?;
-    let id = |token: &str| {
-        vocabulary
-            .get(token)
-            .and_then(Value::as_u64)
-            .ok_or_else(|| failed(&vocabulary_path, format!("it lacks the token {token}")))
-    };
-    let (begin, end) = (id("<|startoftext|>")?, id("<|endoftext|>")?);
     let merges_path = folder.join("merges.txt");
     let merges = String::from_utf8(read_small(&merges_path, MAX_BYTES)?)
         .map_err(|error| failed(&merges_path, error.to_string()))?;
     let merges: Vec<&str> =
         merges.lines().filter(|line| !line.starts_with("#version") && !line.trim().is_empty()).collect();
+    let pad = special_token(folder, "pad_token")?;
+    clip_json(&vocabulary, &merges, pad.as_deref(), &vocabulary_path)
+}
+
+/// The tokenizer.json of a CLIP tokenizer; `path` is for messages.
+fn clip_json(vocabulary: &Value, merges: &[&str], pad: Option<&str>, path: &Path) -> Result<Vec<u8>, Error> {
+    let failed = |problem: String| Error::Tokenizer { path: path.to_path_buf(), problem };
+    let id = |token: &str| {
+        vocabulary.get(token).and_then(Value::as_u64).ok_or_else(|| failed(format!("it lacks the token {token}")))
+    };
+    let (begin, end) = (id("<|startoftext|>")?, id("<|endoftext|>")?);
     let special = |id: u64, content: &str| {
         json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
                "normalized": false, "special": true})
     };
     let mut added = vec![special(begin, "<|startoftext|>"), special(end, "<|endoftext|>")];
     // Stable Diffusion 2.x pads with `!`, which thereby becomes a special token within prompts, too; so it was trained.
-    if let Some(pad) = special_token(folder, "pad_token")?.filter(|pad| pad != "<|endoftext|>") {
-        added.push(special(id(&pad)?, &pad));
+    if let Some(pad) = pad.filter(|pad| *pad != "<|endoftext|>") {
+        added.push(special(id(pad)?, pad));
     }
     let tokenizer = json!({
         "version": "1.0",
@@ -209,5 +266,5 @@ fn clip_from_parts(folder: &Path) -> Result<Vec<u8>, Error> {
         "model": {"type": "BPE", "dropout": null, "unk_token": "<|endoftext|>", "continuing_subword_prefix": "",
                   "end_of_word_suffix": "</w>", "fuse_unk": false, "vocab": vocabulary, "merges": merges},
     });
-    serde_json::to_vec(&tokenizer).map_err(|error| failed(folder, error.to_string()))
+    serde_json::to_vec(&tokenizer).map_err(|error| failed(error.to_string()))
 }
