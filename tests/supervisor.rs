@@ -21,6 +21,7 @@ fn job(steps: u32) -> Job {
         seed: 1,
         take: 0,
         preview: true,
+        loras: Vec::new(),
     };
     Job::Generate(GenerateJob { sampling, width: 128, height: 96 })
 }

@@ -27,6 +27,7 @@
 //! # }
 //! ```
 
+mod adapters;
 mod config;
 mod device;
 mod error;
@@ -43,6 +44,7 @@ mod unet;
 mod vae;
 mod weights;
 
+pub use adapters::lora::Lora;
 pub use device::{DeviceChoice, Precision};
 pub use error::Error;
 pub use model::{Defaults, ModelInfo, inspect, weights_hash};

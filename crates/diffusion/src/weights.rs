@@ -15,6 +15,7 @@ use safetensors::{Dtype, SafeTensors};
 use tch::{Device, Kind, Tensor};
 
 use crate::Error;
+use crate::adapters::slot::{Slot, Slots};
 
 /// No real header comes near this; the largest models' have about 400 kB.
 const MAX_HEADER: u64 = 32 << 20;
@@ -22,6 +23,8 @@ const MAX_HEADER: u64 = 32 << 20;
 /// Keeps a mapped file alive for the tensors that lie in it.
 #[derive(Debug, Clone)]
 pub(crate) struct Keep {
+    /// The weights that adapters can patch. Before the map, because fields are dropped in order.
+    pub(crate) slots: Slots,
     /// Only held, never read: the tensors point into it.
     _map: Option<Arc<Mmap>>,
 }
@@ -41,6 +44,9 @@ pub(crate) struct Weights {
     map: Arc<Mmap>,
     entries: BTreeMap<String, Entry>,
     used: RefCell<BTreeSet<String>>,
+    slots: RefCell<Slots>,
+    /// The header's free texts.
+    notes: BTreeMap<String, String>,
     borrowed: RefCell<bool>,
     device: Device,
     kind: Kind,
@@ -107,6 +113,8 @@ impl Weights {
             map: Arc::new(map),
             entries,
             used: RefCell::default(),
+            slots: RefCell::default(),
+            notes: metadata.metadata().iter().flatten().map(|(key, text)| (key.clone(), text.clone())).collect(),
             borrowed: RefCell::new(false),
             device,
             kind,
@@ -116,6 +124,16 @@ impl Weights {
     /// Whether the file has a tensor of this name.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.entries.contains_key(name)
+    }
+
+    /// Every tensor's name and shape.
+    pub(crate) fn shapes(&self) -> impl Iterator<Item = (&str, &[i64])> {
+        self.entries.iter().map(|(name, entry)| (name.as_str(), entry.shape.as_slice()))
+    }
+
+    /// One of the header's free texts.
+    pub(crate) fn note(&self, key: &str) -> Option<&str> {
+        self.notes.get(key).map(String::as_str)
     }
 
     /// The file's size in bytes.
@@ -185,7 +203,7 @@ impl Weights {
         let names: Vec<String> = extra.by_ref().take(5).cloned().collect();
         if names.is_empty() {
             let map = self.borrowed.borrow().then(|| Arc::clone(&self.map));
-            Ok(Keep { _map: map })
+            Ok(Keep { slots: self.slots.take(), _map: map })
         } else {
             let count = names.len() + extra.count();
             Err(Error::UnexpectedTensors { path: self.path.clone(), names, count })
@@ -210,6 +228,13 @@ impl<'a> Scope<'a> {
     /// The tensor `name` here, which must have this shape.
     pub(crate) fn take(&self, name: &str, shape: &[i64]) -> Result<Tensor, Error> {
         self.weights.take(&self.at(name).prefix, shape)
+    }
+
+    /// Like [`Scope::take`], for a weight that adapters can patch; it is known by the path of this place.
+    pub(crate) fn slot(&self, name: &str, shape: &[i64]) -> Result<Slot, Error> {
+        let slot = Slot::new(self.take(name, shape)?);
+        self.weights.slots.borrow_mut().insert(self.prefix.clone(), slot.clone());
+        Ok(slot)
     }
 }
 

@@ -22,8 +22,8 @@ use anyhow::Context as _;
 use image::{GrayImage, RgbImage};
 use outframe_diffusion as diffusion;
 use outframe_engine::{
-    ErrorKind, Event, FillJob, Frame, FrameError, GenerateJob, Memory, ModelDefaults, ModelInfo, PROTOCOL, Picture,
-    Request, Sampling, WireError, frame,
+    ErrorKind, Event, FillJob, Frame, FrameError, GenerateJob, Lora, Memory, ModelDefaults, ModelInfo, PROTOCOL,
+    Picture, Request, Sampling, WireError, frame,
 };
 
 /// Id that marks "no job runs".
@@ -213,8 +213,14 @@ impl Worker {
                 let answer = self.load(id, &model, &device, &precision, threads);
                 self.send(Frame::new(answer.unwrap_or_else(|error| Event::Failed { id, error })));
             }
-            Request::Generate { id, job } => self.job(id, |pipeline, observe| generate(pipeline, job, observe)),
-            Request::Fill { id, job } => self.job(id, |pipeline, observe| fill(pipeline, job, attachments, observe)),
+            Request::Generate { id, mut job } => {
+                let loras = std::mem::take(&mut job.sampling.loras);
+                self.job(id, loras, |pipeline, observe| generate(pipeline, job, observe));
+            }
+            Request::Fill { id, mut job } => {
+                let loras = std::mem::take(&mut job.sampling.loras);
+                self.job(id, loras, |pipeline, observe| fill(pipeline, job, attachments, observe));
+            }
             Request::Hello { .. } | Request::Cancel { .. } | Request::Status { .. } | Request::Shutdown => {}
         }
     }
@@ -251,33 +257,47 @@ impl Worker {
     fn job(
         &mut self,
         id: u64,
+        loras: Vec<Lora>,
         work: impl FnOnce(&diffusion::Pipeline, Observe<'_>) -> Result<diffusion::Output, WireError>,
     ) {
         self.shared.running.store(id, Ordering::Relaxed);
-        let event = self.run_job(id, work);
+        let event = self.run_job(id, loras, work);
         self.shared.running.store(IDLE, Ordering::Relaxed);
         self.shared.cancelled().remove(&id);
         self.send(event);
     }
 
     fn run_job(
-        &self,
+        &mut self,
         id: u64,
+        loras: Vec<Lora>,
         work: impl FnOnce(&diffusion::Pipeline, Observe<'_>) -> Result<diffusion::Output, WireError>,
     ) -> Frame<Event> {
-        let Some(pipeline) = &self.pipeline else {
+        let Some(pipeline) = &mut self.pipeline else {
             let message = "No model is loaded in the engine.".into();
             return Frame::new(Event::Failed { id, error: WireError { kind: ErrorKind::InvalidRequest, message } });
         };
+        // A job that was stopped while it waited must not cost the applying of its LoRAs.
+        if self.shared.cancelled().contains(&id) {
+            return Frame::new(Event::Cancelled { id });
+        }
+        let loras: Vec<diffusion::Lora> =
+            loras.into_iter().map(|Lora { path, weight }| diffusion::Lora { path, weight }).collect();
+        let told = match pipeline.set_loras(&loras) {
+            Ok(told) => told,
+            Err(error) => return Frame::new(Event::Failed { id, error: wire(&error) }),
+        };
+        let (shared, events) = (&self.shared, &self.events);
         let mut stopped = false;
-        let result = work(pipeline, &mut |progress: diffusion::Progress<'_>| {
-            if self.shared.cancelled().contains(&id) {
+        let result = work(&*pipeline, &mut |progress: diffusion::Progress<'_>| {
+            if shared.cancelled().contains(&id) {
                 stopped = true;
                 return ControlFlow::Break(());
             }
             let preview = progress.preview.map(|image| Picture { width: image.width(), height: image.height() });
             let attachments = progress.preview.map(|image| image.as_raw().clone()).into_iter().collect();
-            self.send(Frame::with(
+            // A closed channel means that the writing thread is ending the process.
+            let _ = events.send(Frame::with(
                 Event::Progress { id, step: progress.step, steps: progress.steps, preview },
                 attachments,
             ));
@@ -286,7 +306,8 @@ impl Worker {
         match result {
             Ok(output) => {
                 let picture = Picture { width: output.image.width(), height: output.image.height() };
-                let event = Event::Done { id, picture, seconds: output.seconds, warnings: output.warnings };
+                let warnings = told.into_iter().chain(output.warnings).collect();
+                let event = Event::Done { id, picture, seconds: output.seconds, warnings };
                 Frame::with(event, vec![output.image.into_raw()])
             }
             Err(_) if stopped => Frame::new(Event::Cancelled { id }),

@@ -83,6 +83,18 @@ pub struct Sampling {
     pub take: u64,
     /// Send a small picture with each progress event.
     pub preview: bool,
+    /// The `LoRA`s to paint with, in place of those of the job before; applying those already in force costs nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub loras: Vec<Lora>,
+}
+
+/// A `LoRA` file and how strongly it counts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Lora {
+    /// The `SafeTensors` file.
+    pub path: PathBuf,
+    /// 1 as it was trained, 0 not at all; -100 to 100.
+    pub weight: f64,
 }
 
 /// A text-to-image job.

@@ -173,6 +173,7 @@ pub(crate) fn sampling(
         seed,
         take: 0,
         preview: true,
+        loras: Vec::new(),
     }
 }
 

@@ -8,6 +8,7 @@ use tch::{Device, Kind, Tensor};
 use super::tokens::Tokens;
 use super::{Encoded, TextEncoder};
 use crate::Error;
+use crate::adapters::slot::Slots;
 use crate::config::Config;
 use crate::layers::{LayerNorm, Linear, attend, split_heads};
 use crate::weights::{Keep, Weights};
@@ -25,7 +26,7 @@ pub(crate) struct Clip {
     padding: i64,
     device: Device,
     /// Last, because fields are dropped in order: the tensors above may lie in this map.
-    _keep: Keep,
+    keep: Keep,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -105,7 +106,7 @@ impl Clip {
             tokens,
             padding,
             device,
-            _keep: weights.finish(|name| name.ends_with("position_ids") || name == "text_projection.weight")?,
+            keep: weights.finish(|name| name.ends_with("position_ids") || name == "text_projection.weight")?,
         })
     }
 
@@ -132,6 +133,10 @@ impl Clip {
 }
 
 impl TextEncoder for Clip {
+    fn slots(&self) -> Vec<&Slots> {
+        vec![&self.keep.slots]
+    }
+
     fn encode(&self, prompt: &str) -> Result<Encoded, Error> {
         let mut split = self.tokens.split(prompt)?;
         split.ids.resize(self.tokens.limit().max(split.ids.len()), self.padding);

@@ -9,6 +9,7 @@ use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
 use crate::Error;
+use crate::adapters::slot::Slots;
 use crate::config::Config;
 use crate::weights::find_file;
 
@@ -25,6 +26,11 @@ pub(crate) struct Encoded {
 pub(crate) trait TextEncoder: std::fmt::Debug + Send {
     /// Encodes one prompt; the empty prompt is a prompt, too.
     fn encode(&self, prompt: &str) -> Result<Encoded, Error>;
+
+    /// The weights that adapters can patch, of the first and the second encoder; none where adapters have no names for them.
+    fn slots(&self) -> Vec<&Slots> {
+        Vec::new()
+    }
 }
 
 /// What a model folder says about its text encoder, without its weights.

@@ -1,0 +1,4 @@
+//! What changes a loaded model without loading it again.
+
+pub(crate) mod lora;
+pub(crate) mod slot;
