@@ -22,6 +22,7 @@ fn job(steps: u32) -> Job {
         take: 0,
         preview: true,
         loras: Vec::new(),
+        embeddings: Vec::new(),
     };
     Job::Generate(GenerateJob { sampling, width: 128, height: 96 })
 }

@@ -9,6 +9,7 @@ import shutil
 
 import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+from diffusers.loaders import TextualInversionLoaderMixin
 from peft import LoraConfig
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel, CLIPTokenizer
@@ -110,7 +111,7 @@ def loras():
     settings = {'unet.r': 2, 'unet.lora_alpha': 4, 'unet.target_modules': UNET + CONVS, 'text_encoder.r': 2,
                 'text_encoder.lora_alpha': 1, 'text_encoder.target_modules': TEXT}
     meta = json.dumps(settings)
-    save_file(state, os.path.join(HERE, 'peft.safetensors'), {'format': 'pt', 'lora_adapter_metadata': meta})
+    save_file(state, os.path.join(HERE, 'peft.safetensors'), {'lora_adapter_metadata': meta})
     # The same under other names: the old ones have no alpha, so it goes into the factors.
     save_file(kohya(unet_a, text_a, (4, 1), original), os.path.join(HERE, 'original.safetensors'))
     old = {}
@@ -180,8 +181,31 @@ def loras():
     save_file(out, os.path.join(HERE, 'loras.safetensors'))
 
 
+# ---------------------------------------------------------------- textual inversion
+
+TAUGHT = 'a <cat-toy> at dusk, my-style lake'
+
+
+def embeddings():
+    """A token of two vectors in diffusers' own layout, and one of three as `emb_params`; read by diffusers."""
+    net, text = networks()
+    tok = CLIPTokenizer.from_pretrained(os.path.join(PAINTER, 'tokenizer'))
+    one, three = seeded(2, 24, seed=930) * 0.3, seeded(3, 24, seed=931) * 0.3
+    save_file({'<cat-toy>': one.contiguous()}, os.path.join(HERE, 'cat-toy.safetensors'))
+    save_file({'emb_params': three.half().contiguous()}, os.path.join(HERE, 'style.safetensors'))
+
+    class Teacher(TextualInversionLoaderMixin):
+        components, tokenizer, text_encoder, hf_device_map = {}, tok, text, None
+    teacher = Teacher()
+    teacher.load_textual_inversion({'<cat-toy>': one}, tokenizer=tok, text_encoder=text)
+    teacher.load_textual_inversion({'my-style': three.half().float()}, tokenizer=tok, text_encoder=text)
+    ids = tok(teacher.maybe_convert_prompt(TAUGHT, tok), padding='max_length', max_length=24, truncation=True).input_ids
+    save_file({'context': text(torch.tensor([ids])).last_hidden_state.contiguous()}, os.path.join(HERE, 'words.safetensors'))
+
+
 if __name__ == '__main__':
     torch.set_grad_enabled(False)
     shutil.rmtree(HERE, ignore_errors=True)
     os.makedirs(HERE)
     loras()
+    embeddings()

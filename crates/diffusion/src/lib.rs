@@ -44,6 +44,7 @@ mod unet;
 mod vae;
 mod weights;
 
+pub use adapters::embedding::Embedding;
 pub use adapters::lora::Lora;
 pub use device::{DeviceChoice, Precision};
 pub use error::Error;

@@ -9,6 +9,7 @@ use std::time::Instant;
 use image::{GrayImage, RgbImage};
 use tch::{Device, Kind, Tensor};
 
+use crate::adapters::embedding::{Embedding, Words};
 use crate::adapters::lora::{Applied, Lora};
 use crate::device::{DeviceChoice, Precision, device_name};
 use crate::error::{Error, guard};
@@ -126,6 +127,7 @@ pub struct Pipeline {
     /// The latents of an empty picture by height and width, for painting with a model made for filling.
     empty: Mutex<Vec<((i64, i64), Tensor)>>,
     loras: Applied,
+    words: Words,
 }
 
 /// The known part of a picture, while the rest is painted. Everything has latent size.
@@ -165,8 +167,8 @@ impl Pipeline {
                 ))
             })?;
             let (preview, empty) = (OnceLock::new(), Mutex::new(Vec::new()));
-            let loras = Applied::default();
-            Ok(Self { info, schedule, unet, vae, text, device, precision, preview, empty, loras })
+            let (loras, words) = (Applied::default(), Words::default());
+            Ok(Self { info, schedule, unet, vae, text, device, precision, preview, empty, loras, words })
         })
     }
 
@@ -201,6 +203,16 @@ impl Pipeline {
     /// before stay in force.
     pub fn set_loras(&mut self, loras: &[Lora]) -> Result<Vec<String>, Error> {
         guard("applying LoRAs", || tch::no_grad(|| self.loras.set(loras, self.unet.slots(), &self.text.slots())))
+    }
+
+    /// Teaches the text encoder exactly these words (textual inversion), in place of those from before; none gives back
+    /// the model as it was. Asking again for those in force costs nothing.
+    ///
+    /// # Errors
+    /// Names the file that is damaged or made for another model, or the word that cannot be one; then the words from
+    /// before stay.
+    pub fn set_embeddings(&mut self, embeddings: &[Embedding]) -> Result<(), Error> {
+        guard("teaching words", || tch::no_grad(|| self.words.set(embeddings, self.text.clips())))
     }
 
     /// Paints a new picture.

@@ -5,6 +5,7 @@ use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
 use crate::Error;
+use crate::adapters::embedding::{Embedding, Words};
 use crate::adapters::lora::{Applied, Lora};
 use crate::config::Config;
 use crate::scheduler::Schedule;
@@ -47,6 +48,7 @@ pub struct Adapted {
     unet: UNet,
     text: Box<dyn TextEncoder>,
     loras: Applied,
+    words: Words,
 }
 
 impl Adapted {
@@ -55,12 +57,17 @@ impl Adapted {
         let LoadedUNet(unet) = LoadedUNet::load(&model.join("unet"), kind)?;
         let index = Config::read_optional(&model.join("model_index.json"))?.unwrap_or_default();
         let text = tch::no_grad(|| TextInfo::read(model, &index)?.load(model, Device::Cpu, kind))?;
-        Ok(Self { unet, text, loras: Applied::default() })
+        Ok(Self { unet, text, loras: Applied::default(), words: Words::default() })
     }
 
     /// As [`crate::Pipeline::set_loras`].
     pub fn set_loras(&mut self, loras: &[Lora]) -> Result<Vec<String>, Error> {
         tch::no_grad(|| self.loras.set(loras, self.unet.slots(), &self.text.slots()))
+    }
+
+    /// As [`crate::Pipeline::set_embeddings`].
+    pub fn set_embeddings(&mut self, embeddings: &[Embedding]) -> Result<(), Error> {
+        tch::no_grad(|| self.words.set(embeddings, self.text.clips()))
     }
 
     /// The UNet's output.

@@ -131,6 +131,11 @@ impl Weights {
         self.entries.iter().map(|(name, entry)| (name.as_str(), entry.shape.as_slice()))
     }
 
+    /// A tensor's shape; empty for one that is not there.
+    pub(crate) fn shape(&self, name: &str) -> &[i64] {
+        self.entries.get(name).map(|entry| entry.shape.as_slice()).unwrap_or_default()
+    }
+
     /// One of the header's free texts.
     pub(crate) fn note(&self, key: &str) -> Option<&str> {
         self.notes.get(key).map(String::as_str)

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use outframe_diffusion::{Error, Generate, LoadOptions, Lora, Pipeline, Sampling, probe};
+use outframe_diffusion::{Embedding, Error, Generate, LoadOptions, Lora, Pipeline, Sampling, probe};
 use tch::{Kind, Tensor};
 
 const PROMPT: &str = "a snowy lake at dusk";
@@ -202,4 +202,68 @@ fn a_painting_with_and_without() {
     assert_ne!(paint(&pipeline), before);
     pipeline.set_loras(&[]).unwrap();
     assert_eq!(paint(&pipeline), before);
+}
+
+fn word(name: &str, word: &str) -> Embedding {
+    Embedding { path: fixtures().join("adapters").join(name), word: word.to_owned() }
+}
+
+#[test]
+fn taught_words_are_what_diffusers_reads() {
+    let expected = &tensors(&fixtures().join("adapters/words.safetensors"))["context"];
+    let mut net = probe::Adapted::load(&painter(), Kind::Float).unwrap();
+    let prompt = "a <cat-toy> at dusk, my-style lake";
+    let before = net.text(prompt).unwrap();
+    let words = [word("cat-toy.safetensors", "<cat-toy>"), word("style.safetensors", "my-style")];
+    net.set_embeddings(&words).unwrap();
+    let taught = net.text(prompt).unwrap();
+    assert_close("taught", &taught, expected);
+    assert_eq!(net.text("a <Cat-Toy> at dusk, MY-STYLE lake").unwrap(), taught, "capitals do not matter");
+    let part = "a lake in my-styles, xmy-style";
+    net.set_embeddings(&[]).unwrap();
+    let untaught = net.text(part).unwrap();
+    assert_eq!(net.text(prompt).unwrap(), before, "forgotten without a trace");
+    net.set_embeddings(&words).unwrap();
+    assert_eq!(net.text(part).unwrap(), untaught, "a part of a word is not the word");
+    // LoRAs come and go without touching the words.
+    net.set_loras(&[lora("kohya.safetensors", 1.0)]).unwrap();
+    assert_ne!(net.text(prompt).unwrap(), taught);
+    net.set_loras(&[]).unwrap();
+    assert_eq!(net.text(prompt).unwrap(), taught);
+    net.set_embeddings(&words[1..]).unwrap();
+    assert_ne!(net.text(prompt).unwrap(), taught);
+}
+
+#[test]
+fn words_that_cannot_be_taught() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut net = probe::Adapted::load(&painter(), Kind::Float).unwrap();
+    let good = word("style.safetensors", "my-style");
+    net.set_embeddings(std::slice::from_ref(&good)).unwrap();
+    let taught = net.text("my-style lake").unwrap();
+    for (list, words) in [
+        (vec![("emb_params", &[2_i64, 768][..])], vec!["SD 1.x", "24"]),
+        (vec![("clip_l", &[1, 768]), ("clip_g", &[1, 1280])], vec!["SDXL"]),
+        (vec![("a", &[24]), ("b", &[24])], vec!["no embedding"]),
+        (vec![("emb_params", &[300, 24])], vec!["300"]),
+        (vec![("emb_params", &[0, 24])], vec!["[0, 24]"]),
+    ] {
+        let Lora { path, .. } = written(dir.path(), "bad.safetensors", &list);
+        let error = net.set_embeddings(&[good.clone(), Embedding { path, word: "x".to_owned() }]).unwrap_err();
+        let text = error.to_string();
+        for word in words.into_iter().chain(["bad.safetensors"]) {
+            assert!(text.contains(word), "{word}: {text}");
+        }
+        assert_eq!(net.text("my-style lake").unwrap(), taught, "the words from before stay");
+    }
+    let pickle = dir.path().join("old.pt");
+    std::fs::write(&pickle, b"PK\x03\x04aaaaaaaaaaaaaaaa").unwrap();
+    let error = net.set_embeddings(&[Embedding { path: pickle, word: "x".to_owned() }]).unwrap_err();
+    assert!(error.to_string().contains("pickle"), "{error}");
+    for bad in ["", "two words", "a:b", "(a)", "a,b", &"x".repeat(101)] {
+        let error = net.set_embeddings(&[word("style.safetensors", bad)]);
+        assert!(matches!(error, Err(Error::Request(_))), "{bad}");
+    }
+    let twice = [good.clone(), word("cat-toy.safetensors", "My-Style")];
+    assert!(matches!(net.set_embeddings(&twice), Err(Error::Request(_))));
 }

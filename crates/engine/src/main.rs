@@ -22,8 +22,8 @@ use anyhow::Context as _;
 use image::{GrayImage, RgbImage};
 use outframe_diffusion as diffusion;
 use outframe_engine::{
-    ErrorKind, Event, FillJob, Frame, FrameError, GenerateJob, Lora, Memory, ModelDefaults, ModelInfo, PROTOCOL,
-    Picture, Request, Sampling, WireError, frame,
+    Embedding, ErrorKind, Event, FillJob, Frame, FrameError, GenerateJob, Lora, Memory, ModelDefaults, ModelInfo,
+    PROTOCOL, Picture, Request, Sampling, WireError, frame,
 };
 
 /// Id that marks "no job runs".
@@ -214,12 +214,12 @@ impl Worker {
                 self.send(Frame::new(answer.unwrap_or_else(|error| Event::Failed { id, error })));
             }
             Request::Generate { id, mut job } => {
-                let loras = std::mem::take(&mut job.sampling.loras);
-                self.job(id, loras, |pipeline, observe| generate(pipeline, job, observe));
+                let adapters = Adapters::of(&mut job.sampling);
+                self.job(id, &adapters, |pipeline, observe| generate(pipeline, job, observe));
             }
             Request::Fill { id, mut job } => {
-                let loras = std::mem::take(&mut job.sampling.loras);
-                self.job(id, loras, |pipeline, observe| fill(pipeline, job, attachments, observe));
+                let adapters = Adapters::of(&mut job.sampling);
+                self.job(id, &adapters, |pipeline, observe| fill(pipeline, job, attachments, observe));
             }
             Request::Hello { .. } | Request::Cancel { .. } | Request::Status { .. } | Request::Shutdown => {}
         }
@@ -257,11 +257,11 @@ impl Worker {
     fn job(
         &mut self,
         id: u64,
-        loras: Vec<Lora>,
+        adapters: &Adapters,
         work: impl FnOnce(&diffusion::Pipeline, Observe<'_>) -> Result<diffusion::Output, WireError>,
     ) {
         self.shared.running.store(id, Ordering::Relaxed);
-        let event = self.run_job(id, loras, work);
+        let event = self.run_job(id, adapters, work);
         self.shared.running.store(IDLE, Ordering::Relaxed);
         self.shared.cancelled().remove(&id);
         self.send(event);
@@ -270,7 +270,7 @@ impl Worker {
     fn run_job(
         &mut self,
         id: u64,
-        loras: Vec<Lora>,
+        adapters: &Adapters,
         work: impl FnOnce(&diffusion::Pipeline, Observe<'_>) -> Result<diffusion::Output, WireError>,
     ) -> Frame<Event> {
         let Some(pipeline) = &mut self.pipeline else {
@@ -281,9 +281,7 @@ impl Worker {
         if self.shared.cancelled().contains(&id) {
             return Frame::new(Event::Cancelled { id });
         }
-        let loras: Vec<diffusion::Lora> =
-            loras.into_iter().map(|Lora { path, weight }| diffusion::Lora { path, weight }).collect();
-        let told = match pipeline.set_loras(&loras) {
+        let told = match adapters.apply(pipeline) {
             Ok(told) => told,
             Err(error) => return Frame::new(Event::Failed { id, error: wire(&error) }),
         };
@@ -313,6 +311,33 @@ impl Worker {
             Err(_) if stopped => Frame::new(Event::Cancelled { id }),
             Err(error) => Frame::new(Event::Failed { id, error }),
         }
+    }
+}
+
+/// What changes the model for one job.
+struct Adapters {
+    loras: Vec<diffusion::Lora>,
+    embeddings: Vec<diffusion::Embedding>,
+}
+
+impl Adapters {
+    /// Takes them out of a job.
+    fn of(sampling: &mut Sampling) -> Self {
+        let loras = std::mem::take(&mut sampling.loras);
+        let embeddings = std::mem::take(&mut sampling.embeddings);
+        Self {
+            loras: loras.into_iter().map(|Lora { path, weight }| diffusion::Lora { path, weight }).collect(),
+            embeddings: embeddings
+                .into_iter()
+                .map(|Embedding { path, word }| diffusion::Embedding { path, word })
+                .collect(),
+        }
+    }
+
+    /// Puts exactly these in force; tells what a person should know.
+    fn apply(&self, pipeline: &mut diffusion::Pipeline) -> Result<Vec<String>, diffusion::Error> {
+        pipeline.set_embeddings(&self.embeddings)?;
+        pipeline.set_loras(&self.loras)
     }
 }
 

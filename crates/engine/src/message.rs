@@ -86,6 +86,18 @@ pub struct Sampling {
     /// The `LoRA`s to paint with, in place of those of the job before; applying those already in force costs nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub loras: Vec<Lora>,
+    /// The words that stand for textual inversions, in place of those of the job before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub embeddings: Vec<Embedding>,
+}
+
+/// A textual inversion's file and the word that stands for it in prompts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Embedding {
+    /// The `SafeTensors` file.
+    pub path: PathBuf,
+    /// The word, without spaces, commas, colons, bars and brackets other than `<` and `>`.
+    pub word: String,
 }
 
 /// A `LoRA` file and how strongly it counts.

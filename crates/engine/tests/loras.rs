@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use outframe_engine::{Event, Frame, GenerateJob, Lora, Request, Sampling, frame};
+use outframe_engine::{Embedding, Event, Frame, GenerateJob, Lora, Request, Sampling, frame};
 
 struct Worker {
     child: Child,
@@ -48,6 +48,10 @@ impl Worker {
     }
 
     fn paint(&mut self, loras: Vec<Lora>) -> Frame<Event> {
+        self.paint_with(loras, Vec::new())
+    }
+
+    fn paint_with(&mut self, loras: Vec<Lora>, embeddings: Vec<Embedding>) -> Frame<Event> {
         let sampling = Sampling {
             prompt: "a snowy lake at dusk".into(),
             negative: String::new(),
@@ -58,6 +62,7 @@ impl Worker {
             take: 0,
             preview: false,
             loras,
+            embeddings,
         };
         self.ask(Request::Generate { id: 7, job: GenerateJob { sampling, width: 16, height: 16 } })
     }
@@ -81,10 +86,17 @@ fn a_job_brings_its_own() {
     assert!(matches!(with.header, Event::Done { .. }));
     assert_ne!(with.attachments, plain.attachments);
     match worker.paint(vec![lora("gone.safetensors")]).header {
-        Event::Failed { id: 7, error } => assert!(error.message.contains("gone.safetensors"), "{error}"),
+        Event::Failed { id: 7, error } => {
+            assert!(error.message.contains("gone.safetensors"), "{error}");
+        }
         other => panic!("{other:?}"),
     }
     assert_eq!(worker.paint(vec![lora("kohya.safetensors")]).attachments, with.attachments);
+    assert_eq!(worker.paint(Vec::new()).attachments, plain.attachments);
+    let dusk = Embedding { path: fixtures().join("adapters/style.safetensors"), word: "dusk".into() };
+    let taught = worker.paint_with(Vec::new(), vec![dusk]);
+    assert!(matches!(taught.header, Event::Done { .. }));
+    assert_ne!(taught.attachments, plain.attachments);
     assert_eq!(worker.paint(Vec::new()).attachments, plain.attachments);
 }
 
@@ -94,6 +106,6 @@ fn the_field_may_be_absent() {
     let text =
         r#"{"prompt":"a","negative":"","steps":2,"guidance":1.0,"sampler":"ddim","seed":1,"take":0,"preview":false}"#;
     let sampling: Sampling = serde_json::from_str(text).unwrap();
-    assert!(sampling.loras.is_empty());
+    assert!(sampling.loras.is_empty() && sampling.embeddings.is_empty());
     assert_eq!(serde_json::to_string(&sampling).unwrap(), text);
 }

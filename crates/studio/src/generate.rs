@@ -174,6 +174,7 @@ pub(crate) fn sampling(
         take: 0,
         preview: true,
         loras: Vec::new(),
+        embeddings: Vec::new(),
     }
 }
 

@@ -378,7 +378,7 @@ impl File {
     }
 
     fn shape(&self, name: &str) -> Vec<i64> {
-        self.weights.shapes().find(|(other, _)| *other == name).map_or_else(Vec::new, |(_, shape)| shape.to_vec())
+        self.weights.shape(name).to_vec()
     }
 
     /// The length of a prompt's vectors in the model that it was made for.

@@ -6,6 +6,7 @@ mod tokens;
 
 use std::path::Path;
 
+pub(crate) use clip::Clip;
 use tch::{Device, Kind, Tensor};
 
 use crate::Error;
@@ -26,6 +27,11 @@ pub(crate) struct Encoded {
 pub(crate) trait TextEncoder: std::fmt::Debug + Send {
     /// Encodes one prompt; the empty prompt is a prompt, too.
     fn encode(&self, prompt: &str) -> Result<Encoded, Error>;
+
+    /// The first and the second CLIP, which can learn words; none where the encoder is of another kind.
+    fn clips(&mut self) -> Vec<&mut Clip> {
+        Vec::new()
+    }
 
     /// The weights that adapters can patch, of the first and the second encoder; none where adapters have no names for them.
     fn slots(&self) -> Vec<&Slots> {
@@ -96,7 +102,7 @@ impl TextInfo {
         let tokenizer = tokens::Tokens::load(&model.join("tokenizer"), self.token_limit)?;
         Ok(match self.kind {
             TextKind::Bert => Box::new(bert::Bert::load(&config, &file, tokenizer, device, kind)?),
-            TextKind::Clip => Box::new(clip::Clip::load(&config, &file, tokenizer, device, kind)?),
+            TextKind::Clip => Box::new(Clip::load(&config, &file, tokenizer, device, kind)?),
         })
     }
 }
