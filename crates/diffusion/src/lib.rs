@@ -30,6 +30,7 @@
 //! # }
 //! ```
 
+mod adapters;
 mod config;
 mod device;
 mod error;
@@ -47,6 +48,8 @@ mod unet;
 mod vae;
 mod weights;
 
+pub use adapters::embedding::Embedding;
+pub use adapters::lora::Lora;
 pub use device::{DeviceChoice, Precision};
 pub use error::Error;
 pub use model::{Defaults, ModelInfo, inspect, weights_hash};
