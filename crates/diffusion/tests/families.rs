@@ -298,15 +298,29 @@ fn sdxl_reads_long_and_weighted_prompts() {
             f64::try_from((weighted.narrow(2, start, len) - flat.narrow(2, start, len)).abs().max()).unwrap() > 0.01
         );
     }
-    // The states before the last layer are those without any skip: two layers leave nothing more to skip.
-    let layers = json_count(&dir.path().join("text_encoder/config.json"), "num_hidden_layers");
-    for skip in 1..layers - 1 {
-        let (skipped, same) = read(PROMPT, skip, 1);
-        assert!(f64::try_from((&skipped - &plain).abs().max()).unwrap() > 0.01);
-        close("the pooled prompt comes from the last layer", &same, &pooled, 1e-6);
-    }
-    let error = probe::whole_context(dir.path(), PROMPT, layers - 1, 1).unwrap_err().to_string();
+    // With two layers nothing is left to skip. With one more, skipping it gives the same context as before, while the
+    // pooled prompt still comes from the last layer.
+    let error = probe::whole_context(dir.path(), PROMPT, 1, 1).unwrap_err().to_string();
     assert!(error.contains("clip skip"), "{error}");
+    let deep = folder("sdxl", Kind::Float);
+    for part in ["text_encoder", "text_encoder_2"] {
+        let path = deep.path().join(part).join("config.json");
+        assert_eq!(json_count(&path, "num_hidden_layers"), 2);
+        let mut config: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        config["num_hidden_layers"] = json!(3);
+        std::fs::write(&path, config.to_string()).unwrap();
+        let path = deep.path().join(part).join("model.safetensors");
+        let mut tensors = Tensor::read_safetensors(&path).unwrap();
+        let more = tensors.iter().filter(|(name, _)| name.contains("layers.1."));
+        let more: Vec<_> = more.map(|(name, t)| (name.replace("layers.1.", "layers.2."), t.shallow_clone())).collect();
+        tensors.extend(more);
+        write(&path, &tensors, Kind::Float);
+    }
+    let read = |skip| probe::whole_context(deep.path(), PROMPT, skip, 1).unwrap();
+    let ((straight, last), (skipped, same)) = (read(0), read(1));
+    close("one layer skipped", &skipped, &plain, 1e-6);
+    assert!(f64::try_from((&straight - &plain).abs().max()).unwrap() > 0.01);
+    close("the pooled prompt comes from the last layer", &same.unwrap(), &last.unwrap(), 1e-6);
     // A long prompt against an empty one, which is zeros of the same length.
     let model = Pipeline::load(dir.path(), &LoadOptions::default()).unwrap();
     let mut settings = sampling("ddim", "", 4.0);
