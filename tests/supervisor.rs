@@ -23,6 +23,8 @@ fn job(steps: u32) -> Job {
         preview: true,
         clip_skip: 0,
         guidance_rescale: 0.0,
+        loras: Vec::new(),
+        embeddings: Vec::new(),
     };
     Job::Generate(GenerateJob { sampling, width: 128, height: 96 })
 }

@@ -85,6 +85,14 @@ pub enum Error {
         /// How many there are.
         count: usize,
     },
+    /// An adapter's file cannot be used, or not with this model.
+    #[error("{} cannot be used with this model: {problem}", path.display())]
+    Adapter {
+        /// The adapter's file.
+        path: PathBuf,
+        /// Why not, and what to do.
+        problem: String,
+    },
     /// The tokenizer's files are missing, damaged, or could not split the prompt.
     #[error("the tokenizer {} failed: {problem}", path.display())]
     Tokenizer {

@@ -3,34 +3,35 @@
 use tch::Tensor;
 
 use crate::Error;
+use crate::adapters::slot::Slot;
 use crate::weights::Scope;
 
 /// `y = x W^T + b` over the last axis.
 #[derive(Debug)]
 pub(crate) struct Linear {
-    weight: Tensor,
+    weight: Slot,
     bias: Option<Tensor>,
 }
 
 impl Linear {
     pub(crate) fn load(at: &Scope<'_>, inputs: i64, outputs: i64) -> Result<Self, Error> {
         let bias = Some(at.take("bias", &[outputs])?);
-        Ok(Self { weight: at.take("weight", &[outputs, inputs])?, bias })
+        Ok(Self { weight: at.slot("weight", &[outputs, inputs])?, bias })
     }
 
     pub(crate) fn load_without_bias(at: &Scope<'_>, inputs: i64, outputs: i64) -> Result<Self, Error> {
-        Ok(Self { weight: at.take("weight", &[outputs, inputs])?, bias: None })
+        Ok(Self { weight: at.slot("weight", &[outputs, inputs])?, bias: None })
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor, Error> {
-        Ok(x.f_linear(&self.weight, self.bias.as_ref())?)
+        Ok(x.f_linear(&self.weight.weight(), self.bias.as_ref())?)
     }
 }
 
 /// A convolution with square kernel, in and out `[N, C, H, W]`, padded to keep the size at stride 1.
 #[derive(Debug)]
 pub(crate) struct Conv {
-    weight: Tensor,
+    weight: Slot,
     bias: Tensor,
     stride: i64,
     padding: i64,
@@ -38,13 +39,13 @@ pub(crate) struct Conv {
 
 impl Conv {
     pub(crate) fn load(at: &Scope<'_>, inputs: i64, outputs: i64, kernel: i64, stride: i64) -> Result<Self, Error> {
-        let weight = at.take("weight", &[outputs, inputs, kernel, kernel])?;
+        let weight = at.slot("weight", &[outputs, inputs, kernel, kernel])?;
         Ok(Self { weight, bias: at.take("bias", &[outputs])?, stride, padding: kernel / 2 })
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor, Error> {
         let (stride, padding) = ([self.stride; 2], [self.padding; 2]);
-        Ok(x.f_conv2d(&self.weight, Some(&self.bias), stride, padding, [1, 1], 1)?)
+        Ok(x.f_conv2d(&self.weight.weight(), Some(&self.bias), stride, padding, [1, 1], 1)?)
     }
 }
 

@@ -30,6 +30,7 @@
 //! # }
 //! ```
 
+mod adapters;
 mod config;
 mod device;
 mod error;
@@ -48,6 +49,8 @@ mod upscale;
 mod vae;
 mod weights;
 
+pub use adapters::embedding::Embedding;
+pub use adapters::lora::Lora;
 pub use device::{DeviceChoice, Precision};
 pub use error::Error;
 pub use model::{Defaults, ModelInfo, inspect, weights_hash};

@@ -9,6 +9,8 @@ use std::time::Instant;
 use image::{GrayImage, RgbImage};
 use tch::{Device, Kind, Tensor};
 
+use crate::adapters::embedding::{Embedding, Words};
+use crate::adapters::lora::{Applied, Lora};
 use crate::device::{DeviceChoice, Precision, device_name};
 use crate::error::{Error, guard};
 use crate::model::{Description, ModelInfo};
@@ -154,6 +156,8 @@ pub struct Pipeline {
     preview: OnceLock<Preview>,
     /// The latents of an empty picture by height and width, for painting with a model made for filling.
     empty: Mutex<Vec<((i64, i64), Tensor)>>,
+    loras: Applied,
+    words: Words,
 }
 
 /// The known part of a picture, while the rest is painted. Everything has latent size.
@@ -191,7 +195,8 @@ impl Pipeline {
                 ))
             })?;
             let (preview, empty) = (OnceLock::new(), Mutex::new(Vec::new()));
-            Ok(Self { info, schedule, unet, vae, text, device, precision, preview, empty })
+            let (loras, words) = (Applied::default(), Words::default());
+            Ok(Self { info, schedule, unet, vae, text, device, precision, preview, empty, loras, words })
         })
     }
 
@@ -213,6 +218,29 @@ impl Pipeline {
     /// Widths and heights must be multiples of this, in pixels.
     pub fn size_multiple(&self) -> u32 {
         self.info.vae_factor as u32
+    }
+
+    /// Puts exactly these `LoRA`s in force, in place of those from before; none gives back the model as it was, bit for
+    /// bit. The base is not loaded again: the weights that change are computed once and held beside it, in the model's
+    /// precision. Returns what a person should know, such as layers that this model does not have.
+    ///
+    /// Asking again for those in force costs nothing.
+    ///
+    /// # Errors
+    /// Names the file and the layer that is damaged, not supported, or made for another model; then the `LoRA`s from
+    /// before stay in force.
+    pub fn set_loras(&mut self, loras: &[Lora]) -> Result<Vec<String>, Error> {
+        guard("applying LoRAs", || tch::no_grad(|| self.loras.set(loras, self.unet.slots(), &self.text.slots())))
+    }
+
+    /// Teaches the text encoder exactly these words (textual inversion), in place of those from before; none gives back
+    /// the model as it was. Asking again for those in force costs nothing.
+    ///
+    /// # Errors
+    /// Names the file that is damaged or made for another model, or the word that cannot be one; then the words from
+    /// before stay.
+    pub fn set_embeddings(&mut self, embeddings: &[Embedding]) -> Result<(), Error> {
+        guard("teaching words", || tch::no_grad(|| self.words.set(embeddings, self.text.clips())))
     }
 
     /// Paints a new picture.

@@ -5,6 +5,8 @@ use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
 use crate::Error;
+use crate::adapters::embedding::{Embedding, Words};
+use crate::adapters::lora::{Applied, Lora};
 use crate::config::Config;
 use crate::model::{Description, NETWORK};
 use crate::scheduler::{Ask, Schedule};
@@ -43,6 +45,44 @@ impl LoadedUNet {
     /// The network's output for an input `[N, in_channels, h, w]` at one time.
     pub fn step(&self, input: &Tensor, time: f64, prompt: &Prompt) -> Result<Tensor, Error> {
         tch::no_grad(|| self.0.forward(input, time, &prompt.0))
+    }
+}
+
+/// A model's UNet and text encoder on the processor, with adapters in force.
+#[derive(Debug)]
+pub struct Adapted {
+    unet: UNet,
+    text: Box<dyn TextEncoder>,
+    loras: Applied,
+    words: Words,
+}
+
+impl Adapted {
+    /// Loads both out of a model folder.
+    pub fn load(model: &Path, kind: Kind) -> Result<Self, Error> {
+        let LoadedUNet(unet) = LoadedUNet::load(&model.join("unet"), kind)?;
+        let text = tch::no_grad(|| text_encoder(model, kind))?;
+        Ok(Self { unet, text, loras: Applied::default(), words: Words::default() })
+    }
+
+    /// As [`crate::Pipeline::set_loras`].
+    pub fn set_loras(&mut self, loras: &[Lora]) -> Result<Vec<String>, Error> {
+        tch::no_grad(|| self.loras.set(loras, self.unet.slots(), &self.text.slots()))
+    }
+
+    /// As [`crate::Pipeline::set_embeddings`].
+    pub fn set_embeddings(&mut self, embeddings: &[Embedding]) -> Result<(), Error> {
+        tch::no_grad(|| self.words.set(embeddings, self.text.clips()))
+    }
+
+    /// The UNet's output.
+    pub fn unet(&self, input: &Tensor, context: &Tensor, time: f64) -> Result<Tensor, Error> {
+        tch::no_grad(|| self.unet.forward(input, time, &self.unet.condition(context, None)?))
+    }
+
+    /// A prompt's context.
+    pub fn text(&self, prompt: &str) -> Result<Tensor, Error> {
+        tch::no_grad(|| Ok(self.text.encode(prompt)?.context))
     }
 }
 

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
 use crate::Error;
+use crate::adapters::slot::Slots;
 use crate::config::Config;
 use crate::layers::{Conv, GroupNorm, LayerNorm, Linear, attend, split_heads};
 use crate::weights::{Keep, Scope, Source, Weights};
@@ -237,7 +238,7 @@ pub(crate) struct UNet {
     device: Device,
     kind: Kind,
     /// Last, because fields are dropped in order: the tensors above may lie in this map.
-    _keep: Keep,
+    keep: Keep,
 }
 
 impl UNet {
@@ -272,7 +273,12 @@ impl UNet {
         let norm_out = GroupNorm::load(&at.at("conv_norm_out"), first, config.groups, config.eps)?;
         let conv_out = Conv::load(&at.at("conv_out"), first, config.out_channels, 3, 1)?;
         let keep = weights.finish(|name| name.ends_with(".position_ids"))?;
-        Ok(Self { time_1, time_2, add, conv_in, down, mid, up, norm_out, conv_out, device, kind, config, _keep: keep })
+        Ok(Self { config, time_1, time_2, add, conv_in, down, mid, up, norm_out, conv_out, device, kind, keep })
+    }
+
+    /// The weights that adapters can patch.
+    pub(crate) fn slots(&self) -> &Slots {
+        &self.keep.slots
     }
 
     /// Computes once per picture what the prompt contributes; `context` is `[N, tokens, cross_attention_dim]`.

@@ -15,6 +15,7 @@ use safetensors::{Dtype, SafeTensors};
 use tch::{Device, Kind, Tensor};
 
 use crate::Error;
+use crate::adapters::slot::{Slot, Slots};
 use crate::config::Config;
 
 /// No real header comes near this; the largest models' have about 400 kB.
@@ -26,6 +27,8 @@ const MAX_SHARDS: usize = 1000;
 /// Keeps mapped files alive for the tensors that lie in them.
 #[derive(Debug, Clone)]
 pub(crate) struct Keep {
+    /// The weights that adapters can patch. Before the maps, because fields are dropped in order.
+    pub(crate) slots: Slots,
     /// Only held, never read: the tensors point into them.
     _maps: Vec<Arc<Mmap>>,
 }
@@ -77,6 +80,7 @@ pub(crate) struct Weights {
     metadata: BTreeMap<String, String>,
     entries: BTreeMap<String, Entry>,
     used: RefCell<BTreeSet<String>>,
+    slots: RefCell<Slots>,
     borrowed: RefCell<bool>,
     device: Device,
     kind: Kind,
@@ -146,6 +150,7 @@ impl Weights {
             metadata: BTreeMap::new(),
             entries: BTreeMap::new(),
             used: RefCell::default(),
+            slots: RefCell::default(),
             borrowed: RefCell::new(false),
             device,
             kind,
@@ -340,7 +345,8 @@ impl Weights {
         let names: Vec<String> = extra.by_ref().take(5).cloned().collect();
         if names.is_empty() {
             let borrowed = *self.borrowed.borrow();
-            Ok(Keep { _maps: self.maps.iter().filter(|_| borrowed).map(|(_, map)| Arc::clone(map)).collect() })
+            let maps = self.maps.iter().filter(|_| borrowed).map(|(_, map)| Arc::clone(map)).collect();
+            Ok(Keep { slots: self.slots.take(), _maps: maps })
         } else {
             let count = names.len() + extra.count();
             Err(Error::UnexpectedTensors { path: self.path.clone(), names, count })
@@ -365,6 +371,13 @@ impl<'a> Scope<'a> {
     /// The tensor `name` here, which must have this shape.
     pub(crate) fn take(&self, name: &str, shape: &[i64]) -> Result<Tensor, Error> {
         self.weights.take(&self.at(name).prefix, shape)
+    }
+
+    /// Like [`Scope::take`], for a weight that adapters can patch; it is known by the path of this place.
+    pub(crate) fn slot(&self, name: &str, shape: &[i64]) -> Result<Slot, Error> {
+        let slot = Slot::new(self.take(name, shape)?);
+        self.weights.slots.borrow_mut().insert(self.prefix.clone(), slot.clone());
+        Ok(slot)
     }
 }
 

@@ -8,7 +8,9 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use image::{GrayImage, Luma, Rgb, RgbImage};
-use outframe_diffusion::{Error, Fill, Generate, LoadOptions, Pipeline, Sampling, Walk, inspect, probe, weights_hash};
+use outframe_diffusion::{
+    Embedding, Error, Fill, Generate, LoadOptions, Lora, Pipeline, Sampling, Walk, inspect, probe, weights_hash,
+};
 use serde_json::{Value, json};
 use tch::{Kind, Tensor};
 
@@ -296,15 +298,29 @@ fn sdxl_reads_long_and_weighted_prompts() {
             f64::try_from((weighted.narrow(2, start, len) - flat.narrow(2, start, len)).abs().max()).unwrap() > 0.01
         );
     }
-    // The states before the last layer are those without any skip: two layers leave nothing more to skip.
-    let layers = json_count(&dir.path().join("text_encoder/config.json"), "num_hidden_layers");
-    for skip in 1..layers - 1 {
-        let (skipped, same) = read(PROMPT, skip, 1);
-        assert!(f64::try_from((&skipped - &plain).abs().max()).unwrap() > 0.01);
-        close("the pooled prompt comes from the last layer", &same, &pooled, 1e-6);
-    }
-    let error = probe::whole_context(dir.path(), PROMPT, layers - 1, 1).unwrap_err().to_string();
+    // With two layers nothing is left to skip. With one more, skipping it gives the same context as before, while the
+    // pooled prompt still comes from the last layer.
+    let error = probe::whole_context(dir.path(), PROMPT, 1, 1).unwrap_err().to_string();
     assert!(error.contains("clip skip"), "{error}");
+    let deep = folder("sdxl", Kind::Float);
+    for part in ["text_encoder", "text_encoder_2"] {
+        let path = deep.path().join(part).join("config.json");
+        assert_eq!(json_count(&path, "num_hidden_layers"), 2);
+        let mut config: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        config["num_hidden_layers"] = json!(3);
+        std::fs::write(&path, config.to_string()).unwrap();
+        let path = deep.path().join(part).join("model.safetensors");
+        let mut tensors = Tensor::read_safetensors(&path).unwrap();
+        let more = tensors.iter().filter(|(name, _)| name.contains("layers.1."));
+        let more: Vec<_> = more.map(|(name, t)| (name.replace("layers.1.", "layers.2."), t.shallow_clone())).collect();
+        tensors.extend(more);
+        write(&path, &tensors, Kind::Float);
+    }
+    let read = |skip| probe::whole_context(deep.path(), PROMPT, skip, 1).unwrap();
+    let ((straight, last), (skipped, same)) = (read(0), read(1));
+    close("one layer skipped", &skipped, &plain, 1e-6);
+    assert!(f64::try_from((&straight - &plain).abs().max()).unwrap() > 0.01);
+    close("the pooled prompt comes from the last layer", &same.unwrap(), &last.unwrap(), 1e-6);
     // A long prompt against an empty one, which is zeros of the same length.
     let model = Pipeline::load(dir.path(), &LoadOptions::default()).unwrap();
     let mut settings = sampling("ddim", "", 4.0);
@@ -317,6 +333,63 @@ fn sdxl_reads_long_and_weighted_prompts() {
     settings.prompt = format!("{PROMPT} BREAK {NEGATIVE}");
     let long = paint(settings);
     assert!(f64::try_from((long - short).abs().max()).unwrap() > 1e-3);
+}
+
+/// `LoRA`s and words for both encoders of a model in one file; without them it is as before, bit for bit.
+#[test]
+fn adapters_for_sdxl_in_one_file() {
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = folder("sdxl", Kind::Float);
+    let single = write_single(scratch.path(), "sdxl", &single_tensors("sdxl"), Kind::Float);
+    let mut models = [dir.path(), &single].map(|path| Pipeline::load(path, &LoadOptions::default()).unwrap());
+    let io = expected("sdxl");
+    let paint = |model: &Pipeline| {
+        let sampling = Sampling { steps: 2, prompt: format!("newword {PROMPT}"), ..sampling("ddim", NEGATIVE, 4.0) };
+        let request = Generate { sampling, width: 48, height: 32, take: 0 };
+        model.generate_from_noise(&request, &io["noise"]).unwrap().0
+    };
+    let plain = paint(&models[1]);
+
+    let find = |part: &str, end: &str| {
+        let file = std::fs::read_dir(dir.path().join(part)).unwrap().map(|entry| entry.unwrap().path());
+        let file = file.filter(|path| path.extension().is_some_and(|e| e == "safetensors")).min().unwrap();
+        Tensor::read_safetensors(file).unwrap().into_iter().find(|(name, _)| name.ends_with(end)).unwrap()
+    };
+    for (part, end) in [
+        ("unet", "attn2.to_k.weight"),
+        ("text_encoder", "layers.0.self_attn.v_proj.weight"),
+        ("text_encoder_2", "layers.0.self_attn.v_proj.weight"),
+    ] {
+        let (name, weight) = find(part, end);
+        let (outputs, inputs) = weight.size2().unwrap();
+        let bare = format!("{part}.{}", name.strip_suffix(".weight").unwrap());
+        let path = scratch.path().join(format!("{part}-lora.safetensors"));
+        let tensors = [
+            (format!("{bare}.lora_A.weight"), formula("a", &[2, inputs])),
+            (format!("{bare}.lora_B.weight"), formula("b", &[outputs, 2])),
+        ];
+        write(&path, &tensors, Kind::Float);
+        let made = models.each_mut().map(|model| {
+            let warnings = model.set_loras(&[Lora { path: path.clone(), weight: 1.0 }]).unwrap();
+            assert!(warnings.is_empty(), "{part}: {warnings:?}");
+            paint(model)
+        });
+        close("one file", &made[1], &made[0], 1e-6);
+        assert!(f64::try_from((&made[1] - &plain).abs().max()).unwrap() > 1e-4, "{part}");
+        models[1].set_loras(&[]).unwrap();
+        assert!(paint(&models[1]).equal(&plain), "{part}");
+        models[0].set_loras(&[]).unwrap();
+    }
+
+    let width = |part: &str| json_width(&dir.path().join(part).join("config.json"));
+    let path = scratch.path().join("word.safetensors");
+    let (l, g) = (width("text_encoder"), width("text_encoder_2"));
+    let vectors = [("clip_l".to_owned(), formula("l", &[2, l])), ("clip_g".to_owned(), formula("g", &[2, g]))];
+    write(&path, &vectors, Kind::Float);
+    models[1].set_embeddings(&[Embedding { path, word: "newword".to_owned() }]).unwrap();
+    assert!(f64::try_from((paint(&models[1]) - &plain).abs().max()).unwrap() > 1e-4);
+    models[1].set_embeddings(&[]).unwrap();
+    assert!(paint(&models[1]).equal(&plain));
 }
 
 fn json_count(path: &Path, key: &str) -> usize {

@@ -9,6 +9,6 @@ mod message;
 
 pub use frame::{Frame, FrameError};
 pub use message::{
-    ErrorKind, Event, FillJob, GenerateJob, Memory, ModelDefaults, ModelInfo, PROTOCOL, Picture, PictureError, Request,
-    Sampling, UpscaleJob, WireError,
+    Embedding, ErrorKind, Event, FillJob, GenerateJob, Lora, Memory, ModelDefaults, ModelInfo, PROTOCOL, Picture,
+    PictureError, Request, Sampling, UpscaleJob, WireError,
 };

@@ -22,8 +22,8 @@ use anyhow::Context as _;
 use image::{GrayImage, RgbImage};
 use outframe_diffusion as diffusion;
 use outframe_engine::{
-    ErrorKind, Event, FillJob, Frame, FrameError, GenerateJob, Memory, ModelDefaults, ModelInfo, PROTOCOL, Picture,
-    Request, Sampling, UpscaleJob, WireError, frame,
+    Embedding, ErrorKind, Event, FillJob, Frame, FrameError, GenerateJob, Lora, Memory, ModelDefaults, ModelInfo,
+    PROTOCOL, Picture, Request, Sampling, UpscaleJob, WireError, frame,
 };
 
 /// Id that marks "no job runs".
@@ -221,15 +221,17 @@ impl Worker {
                 let answer = self.load(id, &model, &device, &precision, threads);
                 self.send(Frame::new(answer.unwrap_or_else(|error| Event::Failed { id, error })));
             }
-            Request::Generate { id, job } => {
-                self.job(id, |worker, observe| generate(worker.pipeline()?, job, observe));
+            Request::Generate { id, mut job } => {
+                let adapters = Adapters::of(&mut job.sampling);
+                self.job(id, Some(&adapters), |worker, observe| generate(worker.pipeline()?, job, observe));
             }
-            Request::Fill { id, job } => {
-                self.job(id, |worker, observe| fill(worker.pipeline()?, job, attachments, observe));
+            Request::Fill { id, mut job } => {
+                let adapters = Adapters::of(&mut job.sampling);
+                self.job(id, Some(&adapters), |worker, observe| fill(worker.pipeline()?, job, attachments, observe));
             }
             Request::Upscale { id, model, device, precision, threads, job } => {
                 let loaded = self.load_upscaler((model, device, precision), threads);
-                self.job(id, |worker, observe| {
+                self.job(id, None, |worker, observe| {
                     loaded?;
                     upscale(worker.upscaler.as_ref().map(|(_, upscaler)| upscaler), job, attachments, observe)
                 });
@@ -292,28 +294,46 @@ impl Worker {
         Ok(())
     }
 
-    fn job(&mut self, id: u64, work: impl FnOnce(&Self, Observe<'_>) -> Result<diffusion::Output, WireError>) {
+    fn job(
+        &mut self,
+        id: u64,
+        adapters: Option<&Adapters>,
+        work: impl FnOnce(&Self, Observe<'_>) -> Result<diffusion::Output, WireError>,
+    ) {
         self.shared.running.store(id, Ordering::Relaxed);
-        let event = self.run_job(id, work);
+        let event = self.run_job(id, adapters, work);
         self.shared.running.store(IDLE, Ordering::Relaxed);
         self.shared.cancelled().remove(&id);
         self.send(event);
     }
 
     fn run_job(
-        &self,
+        &mut self,
         id: u64,
+        adapters: Option<&Adapters>,
         work: impl FnOnce(&Self, Observe<'_>) -> Result<diffusion::Output, WireError>,
     ) -> Frame<Event> {
-        let mut stopped = false;
-        let result = work(self, &mut |progress: diffusion::Progress<'_>| {
+        let mut told = Vec::new();
+        if let (Some(adapters), Some(pipeline)) = (adapters, &mut self.pipeline) {
+            // A job that was stopped while it waited must not cost the applying of its LoRAs.
             if self.shared.cancelled().contains(&id) {
+                return Frame::new(Event::Cancelled { id });
+            }
+            told = match adapters.apply(pipeline) {
+                Ok(told) => told,
+                Err(error) => return Frame::new(Event::Failed { id, error: wire(&error) }),
+            };
+        }
+        let worker = &*self;
+        let mut stopped = false;
+        let result = work(worker, &mut |progress: diffusion::Progress<'_>| {
+            if worker.shared.cancelled().contains(&id) {
                 stopped = true;
                 return ControlFlow::Break(());
             }
             let preview = progress.preview.map(|image| Picture { width: image.width(), height: image.height() });
             let attachments = progress.preview.map(|image| image.as_raw().clone()).into_iter().collect();
-            self.send(Frame::with(
+            worker.send(Frame::with(
                 Event::Progress { id, step: progress.step, steps: progress.steps, preview },
                 attachments,
             ));
@@ -322,12 +342,40 @@ impl Worker {
         match result {
             Ok(output) => {
                 let picture = Picture { width: output.image.width(), height: output.image.height() };
-                let event = Event::Done { id, picture, seconds: output.seconds, warnings: output.warnings };
+                let warnings = told.into_iter().chain(output.warnings).collect();
+                let event = Event::Done { id, picture, seconds: output.seconds, warnings };
                 Frame::with(event, vec![output.image.into_raw()])
             }
             Err(_) if stopped => Frame::new(Event::Cancelled { id }),
             Err(error) => Frame::new(Event::Failed { id, error }),
         }
+    }
+}
+
+/// What changes the model for one job.
+struct Adapters {
+    loras: Vec<diffusion::Lora>,
+    embeddings: Vec<diffusion::Embedding>,
+}
+
+impl Adapters {
+    /// Takes them out of a job.
+    fn of(sampling: &mut Sampling) -> Self {
+        let loras = std::mem::take(&mut sampling.loras);
+        let embeddings = std::mem::take(&mut sampling.embeddings);
+        Self {
+            loras: loras.into_iter().map(|Lora { path, weight }| diffusion::Lora { path, weight }).collect(),
+            embeddings: embeddings
+                .into_iter()
+                .map(|Embedding { path, word }| diffusion::Embedding { path, word })
+                .collect(),
+        }
+    }
+
+    /// Puts exactly these in force; tells what a person should know.
+    fn apply(&self, pipeline: &mut diffusion::Pipeline) -> Result<Vec<String>, diffusion::Error> {
+        pipeline.set_embeddings(&self.embeddings)?;
+        pipeline.set_loras(&self.loras)
     }
 }
 

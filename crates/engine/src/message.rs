@@ -105,6 +105,30 @@ pub struct Sampling {
     /// How far to bring the contrast of the guided output back to that of the unguided, 0 to 1.
     #[serde(default)]
     pub guidance_rescale: f64,
+    /// The `LoRA`s to paint with, in place of those of the job before; applying those already in force costs nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub loras: Vec<Lora>,
+    /// The words that stand for textual inversions, in place of those of the job before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub embeddings: Vec<Embedding>,
+}
+
+/// A textual inversion's file and the word that stands for it in prompts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Embedding {
+    /// The `SafeTensors` file.
+    pub path: PathBuf,
+    /// The word, without spaces, commas, colons, bars and brackets other than `<` and `>`.
+    pub word: String,
+}
+
+/// A `LoRA` file and how strongly it counts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Lora {
+    /// The `SafeTensors` file.
+    pub path: PathBuf,
+    /// 1 as it was trained, 0 not at all; -100 to 100.
+    pub weight: f64,
 }
 
 /// A text-to-image job.

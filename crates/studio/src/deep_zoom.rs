@@ -5,6 +5,7 @@ use std::{fs, path::Path, sync::Arc};
 use image::{DynamicImage, RgbaImage};
 use outframe_compositor::{AdapterChoice, Compositor, Filter, FlatView, Options, PictureSource, Scene};
 use outframe_document::{Project, Rect};
+use pollster::block_on;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -74,11 +75,8 @@ pub fn export_tiles(
             "{tiles} tiles are too many; {MOST_TILES} are the most. Choose a smaller part of the canvas, or a coarser level."
         )));
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .map_err(|error| StudioError::Internal(error.to_string()))?;
     let setup = Options { adapter: options.adapter.clone(), ..Options::default() };
-    let compositor = runtime.block_on(Compositor::new(setup))?;
+    let compositor = block_on(Compositor::new(setup))?;
     let scene = Arc::new(Scene::new(document));
     let source: Arc<dyn PictureSource> = Arc::new(ProjectPictures::open(project.path())?);
     let mut done = 0;
@@ -94,7 +92,7 @@ pub fn export_tiles(
                 return Err(EngineError::Cancelled.into());
             }
             let view = view_of(rect, *level, (x, y));
-            let picture = runtime.block_on(compositor.flat(&scene, &source, &view, cancel))?;
+            let picture = block_on(compositor.flat(&scene, &source, &view, cancel))?;
             let image = RgbaImage::from_raw(picture.width, picture.height, picture.rgba)
                 .ok_or_else(|| StudioError::Internal("pixels of a tile are missing".into()))?;
             write_whole(&place.join(format!("{x}_{y}.png")), &encode_png(&DynamicImage::ImageRgba8(image))?)?;

@@ -175,6 +175,8 @@ pub(crate) fn sampling(
         preview: true,
         clip_skip: 0,
         guidance_rescale: 0.0,
+        loras: Vec::new(),
+        embeddings: Vec::new(),
     }
 }
 

@@ -3,9 +3,10 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::tokens::Tokens;
+use super::tokens::{Taught, Tokens};
 use super::{TextEncoder, TextNetwork, layers_without};
 use crate::Error;
+use crate::adapters::slot::{Slot, Slots};
 use crate::config::Config;
 use crate::layers::{LayerNorm, Linear, attend, split_heads};
 use crate::weights::{Keep, Source, Weights};
@@ -13,7 +14,7 @@ use crate::weights::{Keep, Source, Weights};
 /// The network with its tokenizer.
 #[derive(Debug)]
 pub(crate) struct Clip {
-    words: Tensor,
+    words: Slot,
     positions: Tensor,
     layers: Vec<Layer>,
     norm: LayerNorm,
@@ -26,7 +27,7 @@ pub(crate) struct Clip {
     output: Output,
     device: Device,
     /// Last, because fields are dropped in order: the tensors above may lie in this map.
-    _keep: Keep,
+    keep: Keep,
 }
 
 /// Which of the network's states the denoising network was trained with.
@@ -116,7 +117,7 @@ impl Clip {
         Ok(Self {
             projection,
             output,
-            words: embeddings.take("token_embedding.weight", &[vocabulary, width])?,
+            words: Slot::new(embeddings.take("token_embedding.weight", &[vocabulary, width])?),
             positions: embeddings.take("position_embedding.weight", &[places, width])?,
             layers,
             norm: LayerNorm::load(&root.at("final_layer_norm"), width, eps)?,
@@ -125,8 +126,39 @@ impl Clip {
             tokens,
             padding,
             device,
-            _keep: weights.finish(|name| name.ends_with("position_ids") || name == "text_projection.weight")?,
+            keep: weights.finish(|name| name.ends_with("position_ids") || name == "text_projection.weight")?,
         })
+    }
+
+    /// The length of a word's vector.
+    pub(crate) fn width(&self) -> Result<i64, Error> {
+        Ok(self.words.base().size2()?.1)
+    }
+
+    /// The tokenizer and the table of words with these new words, each with its vectors `[n, width]`, and no others.
+    pub(crate) fn learn(&self, list: &[(String, Tensor)]) -> Result<(Taught, Option<Tensor>), Error> {
+        let counts = list.iter().map(|(word, vectors)| (word.as_str(), vectors.size().first().copied().unwrap_or(0)));
+        let (taught, ids) = self.tokens.teach(&counts.collect::<Vec<_>>())?;
+        if list.is_empty() {
+            return Ok((taught, None));
+        }
+        let base = self.words.base();
+        let (rows, width) = base.size2()?;
+        let most = ids.iter().flatten().copied().max().unwrap_or(0) + 1;
+        let table = Tensor::f_zeros([most.max(rows), width], (base.kind(), base.device()))?;
+        table.f_narrow(0, 0, rows)?.f_copy_(&base)?;
+        for ((_, vectors), ids) in list.iter().zip(&ids) {
+            for (row, &id) in ids.iter().enumerate() {
+                table.f_select(0, id)?.f_copy_(&vectors.f_select(0, row as i64)?)?;
+            }
+        }
+        Ok((taught, Some(table)))
+    }
+
+    /// Puts in force what [`Clip::learn`] made.
+    pub(crate) fn install(&mut self, (taught, table): (Taught, Option<Tensor>)) {
+        self.tokens.install(taught);
+        self.words.patch(table);
     }
 
     /// Encodes `n` tokens, each seeing only those before it: the context `[1, n, width]`, and the pooled prompt
@@ -137,7 +169,7 @@ impl Clip {
         let context_layers = layers_without(all, usize::from(self.output != Output::Last), skip)?;
         let length = tokens.len() as i64;
         let ids = Tensor::f_from_slice(tokens)?.f_unsqueeze(0)?.f_to_device(self.device)?;
-        let words = Tensor::f_embedding(&self.words, &ids, -1, false, false)?;
+        let words = Tensor::f_embedding(&self.words.weight(), &ids, -1, false, false)?;
         let mut x = words.f_add(&self.positions.f_narrow(0, 0, length)?)?;
         let mut context = x.shallow_clone();
         let run = if self.projection.is_some() { all } else { context_layers };
@@ -171,6 +203,14 @@ impl Clip {
 impl TextEncoder for Clip {
     fn networks(&self) -> Vec<&dyn TextNetwork> {
         vec![self]
+    }
+
+    fn clips(&mut self) -> Vec<&mut Clip> {
+        vec![self]
+    }
+
+    fn slots(&self) -> Vec<&Slots> {
+        vec![&self.keep.slots]
     }
 }
 

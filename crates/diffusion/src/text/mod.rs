@@ -8,9 +8,11 @@ mod vocabulary;
 
 use std::path::PathBuf;
 
+pub(crate) use clip::Clip;
 use tch::{Device, Kind, Tensor};
 
 use crate::Error;
+use crate::adapters::slot::Slots;
 use crate::config::Config;
 use crate::weights::Source;
 
@@ -46,6 +48,16 @@ pub(crate) trait TextEncoder: std::fmt::Debug + Send {
             add_new(&mut warnings, split.warnings);
         }
         Ok(Encoded { context: Tensor::f_cat(&contexts, -1)?, pooled, warnings })
+    }
+
+    /// The first and the second CLIP, which can learn words; none where the encoder is of another kind.
+    fn clips(&mut self) -> Vec<&mut Clip> {
+        Vec::new()
+    }
+
+    /// The weights that adapters can patch, of the first and the second encoder; none where adapters have no names for them.
+    fn slots(&self) -> Vec<&Slots> {
+        Vec::new()
     }
 }
 
@@ -183,7 +195,7 @@ impl TextInfo {
     pub(crate) fn load(&self, parts: &[TextPart], device: Device, kind: Kind) -> Result<Box<dyn TextEncoder>, Error> {
         let clip = |part: &TextPart, output| {
             let tokenizer = part.tokenizer.load(self.token_limit)?;
-            clip::Clip::load(&part.config, &part.source, tokenizer, output, (device, kind))
+            Clip::load(&part.config, &part.source, tokenizer, output, (device, kind))
         };
         Ok(match (self.kind, parts) {
             (TextKind::ClipPair, [first, second]) => Box::new(Pair {
@@ -210,8 +222,8 @@ impl TextInfo {
 /// improving latent diffusion models for high-resolution image synthesis", 2023).
 #[derive(Debug)]
 struct Pair {
-    first: clip::Clip,
-    second: clip::Clip,
+    first: Clip,
+    second: Clip,
     zeros_when_empty: bool,
 }
 
@@ -222,5 +234,13 @@ impl TextEncoder for Pair {
 
     fn zeros_when_empty(&self) -> bool {
         self.zeros_when_empty
+    }
+
+    fn clips(&mut self) -> Vec<&mut Clip> {
+        vec![&mut self.first, &mut self.second]
+    }
+
+    fn slots(&self) -> Vec<&Slots> {
+        self.first.slots().into_iter().chain(self.second.slots()).collect()
     }
 }

@@ -1,9 +1,10 @@
 //! Splitting prompts into tokens, and saying what got lost.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use tokenizers::Tokenizer;
+use tokenizers::{AddedToken, Tokenizer};
 
 use crate::Error;
 use crate::config::{Config, read_small};
@@ -27,6 +28,18 @@ pub(crate) struct Tokens {
     vocabulary: i64,
     unknown: Option<u32>,
     padding: Option<u32>,
+    /// The tokenizer without taught words, while there are some.
+    plain: Option<Tokenizer>,
+    /// Taught words and the tokens that they are written as, long words first.
+    taught: Vec<(String, String)>,
+}
+
+/// A tokenizer that knows more words.
+#[derive(Debug)]
+pub(crate) struct Taught {
+    /// None to know no more than at first.
+    tokenizer: Option<Tokenizer>,
+    words: Vec<(String, String)>,
 }
 
 /// A prompt in tokens.
@@ -82,7 +95,7 @@ impl Tokens {
         let vocabulary = tokenizer.get_vocab(true).into_values().max().map_or(0, |id| i64::from(id) + 1);
         let unknown = tokenizer.token_to_id("[UNK]");
         let padding = pad.and_then(|pad| tokenizer.token_to_id(pad));
-        Ok(Self { tokenizer, path, limit, vocabulary, unknown, padding })
+        Ok(Self { tokenizer, path, limit, vocabulary, unknown, padding, plain: None, taught: Vec::new() })
     }
 
     /// The number of tokens that a context has.
@@ -112,6 +125,7 @@ impl Tokens {
     /// The tokens of a part of a prompt, however many.
     pub(crate) fn words(&self, text: &str) -> Result<Words, Error> {
         check_length(text)?;
+        let text = &*self.expand(text);
         let encoding = self
             .tokenizer
             .encode(text, false)
@@ -127,9 +141,75 @@ impl Tokens {
         Ok(Words { ids, unknown })
     }
 
+    /// A tokenizer with these words, each as so many tokens, and no others; and the tokens' numbers.
+    pub(crate) fn teach(&self, words: &[(&str, i64)]) -> Result<(Taught, Vec<Vec<i64>>), Error> {
+        if words.is_empty() {
+            return Ok((Taught { tokenizer: None, words: Vec::new() }, Vec::new()));
+        }
+        let failed = |problem: String| Error::Tokenizer { path: self.path.clone(), problem };
+        let mut tokenizer = self.plain.as_ref().unwrap_or(&self.tokenizer).clone();
+        let (mut list, mut ids) = (Vec::new(), Vec::new());
+        for (i, (word, count)) in words.iter().enumerate() {
+            // Names that nobody types, so that a word is only ever recognised here, whole and whatever its capitals.
+            let names: Vec<String> = (0..*count).map(|row| format!("<|word-{i}-{row}|>")).collect();
+            let tokens = names.iter().map(|name| AddedToken::from(name.clone(), true));
+            tokenizer.add_special_tokens(tokens).map_err(|error| failed(error.to_string()))?;
+            let numbers: Option<Vec<i64>> =
+                names.iter().map(|name| tokenizer.token_to_id(name).map(i64::from)).collect();
+            ids.push(numbers.ok_or_else(|| failed(format!("it did not take the word `{word}`")))?);
+            list.push(((*word).to_owned(), names.join(" ")));
+        }
+        list.sort_by_key(|(word, _)| std::cmp::Reverse(word.len()));
+        Ok((Taught { tokenizer: Some(tokenizer), words: list }, ids))
+    }
+
+    /// Puts in force what [`Tokens::teach`] made.
+    pub(crate) fn install(&mut self, taught: Taught) {
+        let plain = self.plain.take();
+        match (taught.tokenizer, plain) {
+            (Some(tokenizer), plain) => {
+                let before = std::mem::replace(&mut self.tokenizer, tokenizer);
+                self.plain = Some(plain.unwrap_or(before));
+            }
+            (None, Some(plain)) => self.tokenizer = plain,
+            (None, None) => {}
+        }
+        self.taught = taught.words;
+    }
+
+    /// The text with each taught word written as its tokens. Must be called on every text before it is split.
+    fn expand<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        if self.taught.is_empty() {
+            return Cow::Borrowed(text);
+        }
+        let inner = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+        let (mut out, mut at, mut before) = (String::new(), 0, None::<char>);
+        while let Some(c) = text[at..].chars().next() {
+            let rest = &text[at..];
+            let found = self.taught.iter().find(|(word, _)| {
+                let open =
+                    |edge: Option<char>, next: Option<char>| !(edge.is_some_and(inner) && next.is_some_and(inner));
+                rest.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word))
+                    && open(word.chars().next(), before)
+                    && open(word.chars().next_back(), rest[word.len()..].chars().next())
+            });
+            let step = if let Some((word, tokens)) = found {
+                out.push_str(tokens);
+                word.len()
+            } else {
+                out.push(c);
+                c.len_utf8()
+            };
+            before = text[at..at + step].chars().next_back();
+            at += step;
+        }
+        Cow::Owned(out)
+    }
+
     /// Splits a prompt; a too long one keeps its beginning and the end token.
     pub(crate) fn split(&self, prompt: &str) -> Result<Split, Error> {
         check_length(prompt)?;
+        let prompt = &*self.expand(prompt);
         let encoding = self
             .tokenizer
             .encode(prompt, true)

@@ -6,7 +6,7 @@ use image::{RgbImage, RgbaImage};
 use outframe_compositor::{Compositor, Error as CompositorError, Filter, FlatView, Options, PictureSource, Scene};
 use outframe_document::{Project, Rect};
 use outframe_interchange::Strip;
-use tokio::runtime::Runtime;
+use pollster::block_on;
 use tokio_util::sync::CancellationToken;
 
 use super::ExportOptions;
@@ -37,7 +37,6 @@ pub(super) struct Strips<'a> {
 
 enum Painter<'a> {
     Gpu {
-        runtime: Runtime,
         compositor: Compositor,
         scene: Arc<Scene>,
         source: Arc<dyn PictureSource>,
@@ -55,13 +54,9 @@ impl<'a> Strips<'a> {
         events: EventSink<'a>,
         cancel: &'a CancellationToken,
     ) -> Result<Self, StudioError> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .map_err(|error| StudioError::Internal(error.to_string()))?;
         let setup = Options { adapter: options.adapter.clone(), ..Options::default() };
-        let painter = match runtime.block_on(Compositor::new(setup)) {
+        let painter = match block_on(Compositor::new(setup)) {
             Ok(compositor) => Painter::Gpu {
-                runtime,
                 compositor,
                 scene: Arc::new(Scene::new(project.document())),
                 source: Arc::new(ProjectPictures::open(project.path())?),
@@ -102,11 +97,11 @@ impl<'a> Strips<'a> {
         let rows = self.rows.min(self.size.1 - self.done);
         let view = view(self.rect, self.size, self.done, rows);
         let strip = match &mut self.painter {
-            Painter::Gpu { runtime, compositor, scene, source } if self.deep => {
-                Strip::Deep(runtime.block_on(compositor.flat_deep(scene, source, &view, self.cancel))?.rgba)
+            Painter::Gpu { compositor, scene, source } if self.deep => {
+                Strip::Deep(block_on(compositor.flat_deep(scene, source, &view, self.cancel))?.rgba)
             }
-            Painter::Gpu { runtime, compositor, scene, source } => {
-                Strip::Bytes(runtime.block_on(compositor.flat(scene, source, &view, self.cancel))?.rgba)
+            Painter::Gpu { compositor, scene, source } => {
+                Strip::Bytes(block_on(compositor.flat(scene, source, &view, self.cancel))?.rgba)
             }
             Painter::Processor(pictures) => {
                 let part = Rect::new(self.rect.x, self.rect.y + i64::from(self.done), self.rect.width, rows);
