@@ -209,10 +209,7 @@ fn what_is_cut_from_a_long_prompt_is_told() {
     let place = Place::new();
     let prompt = format!("a lake {}and at last a zeppelin", "with a red boat ".repeat(150));
     let told = place.run(&["generate", &prompt, "--steps", "2", "--size", "64x64", "--out", "x.png"]).ok();
-    assert!(
-        told.stderr.contains("longer than 480 tokens") && told.stderr.contains("left out"),
-        "{told:?}"
-    );
+    assert!(told.stderr.contains("longer than 480 tokens") && told.stderr.contains("left out"), "{told:?}");
     let place = with_project();
     refused(&place, &["generate", &"lake ".repeat(5000), "--out", "x.png"], &["prompt", "16384"]);
 }
