@@ -147,7 +147,17 @@ export type CoverageView = {
 export type JobState = "queued" | "running" | "done" | "failed" | "cancelled";
 export type JobView = {
   id: number;
-  kind: "generate" | "extend" | "zoom-out" | "reframe" | "vary" | "cover" | "upscale" | "film" | "export" | "import";
+  kind:
+    | "generate"
+    | "extend"
+    | "zoom-out"
+    | "reframe"
+    | "vary"
+    | "cover"
+    | "upscale"
+    | "film"
+    | "export"
+    | "import";
   label: string;
   state: JobState;
   progress: number /* 0..1 */;
