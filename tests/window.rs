@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 use fantoccini::key::Key;
 use outframe_tests::{
     Place,
-    desktop::{Desktop, DropTarget, RETURN},
+    desktop::{self, Desktop, DropTarget, RETURN},
     gradient, linux, models, program,
     window::{self, DISPLAY, Window},
 };
@@ -108,6 +108,13 @@ fn from_a_prompt_to_a_film_and_back_again() {
     fs::create_dir_all(&home).unwrap();
     let file = place.path("coast.outframe");
     let window = start(&place, &home, &[]);
+
+    // The page asks for nothing that its content security policy refuses.
+    window.script(
+        "window.refused = []; document.addEventListener('securitypolicyviolation', \
+         event => window.refused.push(event.violatedDirective + ' ' + event.blockedURI + ' ' + event.sample))",
+        vec![],
+    );
 
     // The start page offers a beginning; the project gets its own name at once, so that the second start can open it.
     window.wait_for(&id("start"));
@@ -225,6 +232,8 @@ fn from_a_prompt_to_a_film_and_back_again() {
         assert!(picture.pixels().all(|pixel| pixel.0[3] == 255), "{file}: nothing unpainted");
     }
 
+    assert_eq!(window.script("return window.refused", vec![]), json!([]), "refused by the policy");
+
     // Closed and opened again from the start page: the same pixels, the same film.
     window.close();
     let window = start(&place, &home, &[]);
@@ -332,6 +341,17 @@ fn the_window_lives_on_a_desktop() {
     window.keys(&[], &char::from(Key::Escape).to_string());
     window.wait_gone(&id("export-save"));
 
+    // A picture that was copied in another program becomes a layer, by the keyboard; its prompt is not lost on the way.
+    desktop::copy_picture(window.display(), with_parameters(48, 32, FOREIGN));
+    desktop.focus(main);
+    let (x, y, ..) = window.middle(&id("stage"));
+    desktop.walk((0, 0), window.on_display(x, y));
+    desktop.control('v');
+    window.wait("the pasted layer is there", |window| (project(window)["layers"].as_array()?.len() == 2).then_some(()));
+    let pasted = project(&window)["layers"][1].clone();
+    assert_eq!((&pasted["bounds"]["width"], &pasted["bounds"]["height"]), (&json!(48), &json!(32)), "{pasted}");
+    window.wait_for(&id("toast-action"));
+
     // A shot, its monitor in a window of its own, and its film through the chooser.
     window.click(&id("mode-director"));
     window.click(&id("add-shot"));
@@ -380,7 +400,7 @@ fn the_window_lives_on_a_desktop() {
 }
 
 /// Answers the desktop's file chooser with a path, by the keyboard.
-fn answer(desktop: &Desktop, before: &[outframe_tests::desktop::Seen], path: &Path) {
+fn answer(desktop: &Desktop, before: &[desktop::Seen], path: &Path) {
     let chooser = desktop.new_window("the file chooser is shown", before);
     desktop.focus(chooser);
     std::thread::sleep(std::time::Duration::from_millis(700));

@@ -350,6 +350,8 @@ pub(crate) struct JobView {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, TS)]
 pub(crate) struct JobPreview {
     pub(crate) index: u32,
+    /// What the picture shows; none where that is the job's whole region.
+    pub(crate) rect: Option<Rect>,
     pub(crate) version: u32,
     pub(crate) progress: f64,
     pub(crate) done: bool,

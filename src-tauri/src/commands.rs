@@ -13,6 +13,7 @@ use crate::{
         GenerateInput, HistoryStep, ImportedView, JobView, LayerChange, ModelDefaults, ModelView, MoveKindInfo,
         ProjectView, RecentProject, Rect, ReframeInput, Settings, ShotInput, ShotPreview, VaryInput, ZoomOutInput,
     },
+    clipboard::{self, Clip},
     desk::Desk,
     drag,
     error::Answer,
@@ -211,6 +212,24 @@ pub(crate) async fn import_bytes(desk: Hand<'_>, request: tauri::ipc::Request<'_
     let number = |name: &str| header(name).and_then(|value| value.parse::<f64>().ok());
     let at = number("x-x").zip(number("x-y"));
     slowly(&desk, move |desk| desk.import_bytes(&bytes, &name, at)).await?
+}
+
+/// Imports what another program has put on the clipboard: files, or a picture.
+#[tauri::command]
+pub(crate) async fn paste_picture(
+    desk: Hand<'_>,
+    window: WebviewWindow,
+    x: Option<f64>,
+    y: Option<f64>,
+) -> Answer<Vec<ImportedView>> {
+    let at = x.zip(y);
+    match clipboard::read(&window).await? {
+        Clip::Files(files) => slowly(&desk, move |desk| desk.import_files(&files, at)).await?,
+        Clip::Picture { bytes, name } => slowly(&desk, move |desk| desk.import_bytes(&bytes, &name, at)).await?,
+        Clip::Nothing => Err(CommandError::invalid(
+            "There is no picture on the clipboard. Copy one in another program, or a picture's file in the file manager.",
+        )),
+    }
 }
 
 #[tauri::command(async)]

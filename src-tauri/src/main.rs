@@ -6,6 +6,7 @@
 mod api;
 #[cfg(test)]
 mod bindings;
+mod clipboard;
 mod commands;
 mod desk;
 mod drag;
@@ -174,6 +175,7 @@ fn start(file: Option<PathBuf>) -> anyhow::Result<()> {
             commands::set_frame,
             commands::import_files,
             commands::import_bytes,
+            commands::paste_picture,
             commands::export_picture,
             commands::drag_out,
             commands::move_kinds,

@@ -129,7 +129,10 @@ pub(crate) fn chosen(app: &AppHandle, event: &MenuEvent) {
             if let (Some((_, _, command)), Some(window)) = (EDITING.iter().find(|(known, _, _)| *known == id), window) {
                 use webkit2gtk::WebViewExt as _;
                 let _ = window.with_webview(|view| view.inner().execute_editing_command(command));
-                return;
+                // A picture is pasted by the front end, with our help.
+                if id != "paste" {
+                    return;
+                }
             }
             if let Err(error) = app.emit(EVENT, id) {
                 eprintln!("outframe-desktop: the menu item “{id}” was not told to the window: {error}");

@@ -372,6 +372,7 @@ pub(crate) const fn job_kind(kind: queue::JobKind) -> JobKind {
 pub(crate) fn job(status: queue::JobStatus) -> JobView {
     let preview = |preview: &queue::JobPreview| JobPreview {
         index: preview.index as u32,
+        rect: preview.rect.map(Into::into),
         version: preview.version,
         progress: preview.progress,
         done: preview.done,

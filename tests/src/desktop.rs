@@ -16,7 +16,7 @@ use x11rb::{
         xproto::{
             AtomEnum, BUTTON_PRESS_EVENT, BUTTON_RELEASE_EVENT, ClientMessageEvent, ConnectionExt as _,
             CreateWindowAux, EventMask, GetKeyboardMappingReply, InputFocus, KEY_PRESS_EVENT, KEY_RELEASE_EVENT,
-            MOTION_NOTIFY_EVENT, MapState, PropMode, Window, WindowClass,
+            MOTION_NOTIFY_EVENT, MapState, PropMode, SELECTION_NOTIFY_EVENT, SelectionNotifyEvent, Window, WindowClass,
         },
         xtest::ConnectionExt as _,
     },
@@ -26,6 +26,8 @@ use x11rb::{
 
 x11rb::atom_manager! {
     Atoms: AtomsCookie {
+        CLIPBOARD, TARGETS,
+        PNG: b"image/png",
         XdndAware, XdndSelection, XdndEnter, XdndPosition, XdndStatus, XdndDrop, XdndFinished, XdndActionCopy,
         URI_LIST: b"text/uri-list",
         OUTFRAME_TAKEN,
@@ -264,4 +266,48 @@ fn take(display: &str, shown: &mpsc::Sender<()>) -> Result<Vec<String>> {
         }
     }
     Err("nothing was dropped".into())
+}
+
+/// Puts a PNG file on the clipboard, as a program does in which somebody copies a picture. It answers as long as the test runs.
+pub fn copy_picture(display: &str, png: Vec<u8>) {
+    let (give, taken) = mpsc::channel();
+    let display = display.to_owned();
+    std::thread::spawn(move || {
+        let _ = offer(&display, &png, &give);
+    });
+    taken.recv_timeout(PATIENCE).expect("the clipboard is ours");
+}
+
+/// The owner's side of the clipboard (Inter-Client Communication Conventions Manual, section 2).
+fn offer(display: &str, png: &[u8], owned: &mpsc::Sender<()>) -> Result<()> {
+    let (server, screen) = RustConnection::connect(Some(display))?;
+    let atoms = Atoms::new(&server)?.reply()?;
+    let window = window_of(&server, screen, (0, 0, 1, 1), true)?;
+    server.set_selection_owner(window, atoms.CLIPBOARD, CURRENT_TIME)?;
+    server.sync()?;
+    owned.send(())?;
+    loop {
+        let Event::SelectionRequest(asked) = server.wait_for_event()? else { continue };
+        let property = if asked.target == atoms.TARGETS {
+            let offered = [atoms.TARGETS, atoms.PNG];
+            server.change_property32(PropMode::REPLACE, asked.requestor, asked.property, AtomEnum::ATOM, &offered)?;
+            asked.property
+        } else if asked.target == atoms.PNG {
+            server.change_property8(PropMode::REPLACE, asked.requestor, asked.property, atoms.PNG, png)?;
+            asked.property
+        } else {
+            NONE
+        };
+        let answer = SelectionNotifyEvent {
+            response_type: SELECTION_NOTIFY_EVENT,
+            sequence: 0,
+            time: asked.time,
+            requestor: asked.requestor,
+            selection: asked.selection,
+            target: asked.target,
+            property,
+        };
+        server.send_event(false, asked.requestor, EventMask::NO_EVENT, answer)?;
+        server.flush()?;
+    }
 }

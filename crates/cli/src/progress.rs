@@ -28,6 +28,7 @@ impl Progress {
                 self.bar.set_style(style());
                 self.bar.set_message(format!("{} on {}", loaded.info.name, loaded.device));
             }
+            Event::Place { .. } => {}
             Event::Job { index, count, event: JobEvent::Step { step, steps, .. } } => {
                 let steps = u64::from(steps);
                 // An upscaler is not announced as loaded.

@@ -104,6 +104,8 @@ pub struct JobRequest {
 pub struct JobPreview {
     /// Which, from 0.
     pub index: usize,
+    /// What the picture shows, in canvas pixels; none where that is the job's whole region.
+    pub rect: Option<Rect>,
     /// Grows with each new picture; 0 while there is none.
     pub version: u32,
     /// 0 to 1.
@@ -459,7 +461,7 @@ impl Job {
     fn reach(&mut self, index: usize) {
         while self.status.previews.len() <= index {
             let next = self.status.previews.len();
-            self.status.previews.push(JobPreview { index: next, version: 0, progress: 0.0, done: false });
+            self.status.previews.push(JobPreview { index: next, rect: None, version: 0, progress: 0.0, done: false });
             self.pictures.push(None);
         }
         for preview in &mut self.status.previews[..index] {
@@ -555,6 +557,10 @@ impl JobControl {
                 Event::Loaded(_) => {
                     job.status.progress = job.status.progress.max(LOADING);
                     job.status.stage = "Preparing".into();
+                }
+                Event::Place { index, rect } => {
+                    job.reach(index);
+                    job.status.previews[index].rect = Some(rect);
                 }
                 Event::Job { index, count, event: JobEvent::Step { step, steps, preview } } => {
                     job.step(index, count, step, steps, preview);

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use outframe_document::Rect;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -19,6 +20,13 @@ pub enum Event {
     },
     /// The model is ready.
     Loaded(Box<LoadedModel>),
+    /// A job that fills a part of the canvas begins.
+    Place {
+        /// Which job of the use-case, from 0.
+        index: usize,
+        /// What its pictures show, in canvas pixels.
+        rect: Rect,
+    },
     /// A job tells something.
     Job {
         /// Which job of the use-case, from 0.

@@ -23,7 +23,7 @@ use crate::{
     fill::{Mask, ModelSize, harmonise, prefill},
     generate::{provenance, sampling},
     pictures::encode_png,
-    session::{EventSink, ReadyModel, apart},
+    session::{Event, EventSink, ReadyModel, apart},
 };
 
 pub use cover::CoverRequest;
@@ -328,6 +328,7 @@ impl Studio {
                     let job = Job::Fill { job, image: prepared.image.clone(), mask: prepared.mask.clone() };
                     // Another use-case may have loaded another model since.
                     self.engine().load(&plan.model.path).await?;
+                    events(Event::Place { index, rect: window.context });
                     let output = self.run(&job, (index, count), events, cancel).await?;
                     let shared = Arc::clone(&sheets);
                     desk = apart(move || {

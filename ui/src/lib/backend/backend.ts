@@ -1,17 +1,8 @@
-import type {
-  CommandError,
-  Commands,
-  EngineView,
-  ImportedView,
-  JobView,
-  Point,
-  ProjectView,
-  Rect,
-} from "./types";
+import type { CommandError, Commands, EngineView, ImportedView, JobView, Point, ProjectEvent } from "./types";
 
 /** What the shell tells without being asked. */
 export type Events = {
-  project: { view: ProjectView | null; dirty: Rect[] | null };
+  project: ProjectEvent;
   jobs: JobView[];
   engine: EngineView;
   menu: string;

@@ -606,6 +606,7 @@ export class MockBackend implements Backend {
         if (previewed) {
           const preview = {
             index: take - 1,
+            rect: null,
             version: within,
             progress: within / steps,
             done: within === steps,
@@ -1008,6 +1009,9 @@ export class MockBackend implements Backend {
       }),
     import_files: ({ paths, x, y }) =>
       paths.map((path) => this.#import(path, x === null || y === null ? null : { x, y })),
+    paste_picture: ({ x, y }) => [
+      this.#import("Pasted picture.png", x === null || y === null ? null : { x, y }),
+    ],
     export_picture: ({ input }) => this.#enqueue("export", "Picture", null, 1, 0, () => null, input.path),
     drag_out: () => undefined,
     move_kinds: () => KINDS,

@@ -227,7 +227,11 @@ generation: string | null, warnings: Array<string>, };
 /**
  * The picture is at `stage://localhost/job/{job}/{index}/{version}`.
  */
-export type JobPreview = { index: number, version: number, progress: number, done: boolean, };
+export type JobPreview = { index: number, 
+/**
+ * What the picture shows; none where that is the job's whole region.
+ */
+rect: Rect | null, version: number, progress: number, done: boolean, };
 
 /**
  * How to sample; what is open is the model's recommendation.

@@ -71,6 +71,8 @@ export async function act(app: App, action: Action): Promise<void> {
     case "shortcuts":
       app.dialog = "shortcuts";
       return;
+    case "paste":
+      return app.paste();
     case "theme":
       return app.setTheme(app.theme === "dark" ? "light" : "dark");
   }
@@ -114,6 +116,10 @@ export async function fromMenu(app: App, id: string): Promise<void> {
       return;
     case "about":
       app.dialog = "about";
+      return;
+    case "paste":
+      // In a field the web view itself has pasted.
+      if (!isTyping(document.activeElement)) await act(app, id);
       return;
     case "new":
     case "open":

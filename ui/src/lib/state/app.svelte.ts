@@ -351,6 +351,20 @@ export class App {
     });
   }
 
+  /** Whether pasted pictures come from the shell: WebKitGTK hands none to the page. */
+  get nativePaste(): boolean {
+    return this.backend.nativeMenu && this.info?.os === "linux";
+  }
+
+  /** The picture or the files on the desktop's clipboard, where the pointer is. */
+  async paste(): Promise<void> {
+    if (!this.nativePaste) return;
+    await this.attempt(async () => {
+      const place = await this.#placeFor(this.stage.cursor);
+      this.#imported(await this.backend.call("paste_picture", { x: place?.x ?? null, y: place?.y ?? null }));
+    });
+  }
+
   /** Whole canvas pixels; a picture dropped on the start page begins a project. */
   async #placeFor(at: Point | null): Promise<Point | null> {
     if (!this.project) {

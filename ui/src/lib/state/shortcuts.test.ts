@@ -9,7 +9,13 @@ const press = (key: string, change: Partial<KeyPress> = {}): KeyPress => ({
   altKey: false,
   ...change,
 });
-const where: Where = { typing: false, control: false, director: false, nativeMenu: false };
+const where: Where = {
+  typing: false,
+  control: false,
+  director: false,
+  nativeMenu: false,
+  nativePaste: false,
+};
 const ctrl = { ctrlKey: true };
 
 describe("shortcuts", () => {
@@ -32,6 +38,14 @@ describe("shortcuts", () => {
     expect(route(press("Z", { ...ctrl, shiftKey: true }), where)).toBe("redo");
     expect(route(press("y", ctrl), where)).toBe("redo");
     expect(route(press("z", { metaKey: true }), where)).toBe("undo");
+  });
+
+  it("paste where the web view does not, and never from a field", () => {
+    const native = { ...where, nativePaste: true };
+    expect(route(press("v", ctrl), native)).toBe("paste");
+    expect(route(press("v", ctrl), { ...native, typing: true })).toBeNull();
+    expect(route(press("v", ctrl), where)).toBeNull();
+    expect(route(press("v"), native)).toBe("tool-move");
   });
 
   it("leave the native menu what is its own", () => {

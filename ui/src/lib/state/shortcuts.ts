@@ -2,6 +2,7 @@
 export type Action =
   | "undo"
   | "redo"
+  | "paste"
   | "new"
   | "open"
   | "save-as"
@@ -47,6 +48,8 @@ export type Where = {
   director: boolean;
   /** A native menu answers Ctrl+N, O, S, E, W itself. */
   nativeMenu: boolean;
+  /** The web view gives no pasted pictures; the shell does. */
+  nativePaste: boolean;
 };
 
 const LETTERS: Record<string, Action> = {
@@ -79,6 +82,7 @@ export function route(press: KeyPress, where: Where): Action | null {
     if (key === "Enter") return "generate";
     if (!where.typing && key === "z") return press.shiftKey ? "redo" : "undo";
     if (!where.typing && key === "y") return "redo";
+    if (!where.typing && where.nativePaste && key === "v") return "paste";
     if (key === "+" || key === "=") return "zoom-in";
     if (key === "-") return "zoom-out";
     if (key === "0") return "zoom-fit";
