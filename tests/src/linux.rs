@@ -50,15 +50,21 @@ pub fn started_at(id: u32) -> f64 {
 
 /// State letter and parent of a process; nothing when there is none.
 fn stat(id: u32) -> Option<(char, u32)> {
-    let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    state(Path::new(&format!("/proc/{id}/stat")))
+}
+
+fn state(file: &Path) -> Option<(char, u32)> {
+    let stat = fs::read_to_string(file).ok()?;
     // The name in brackets may hold anything.
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
     Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
 }
 
-/// Whether a process still does anything.
+/// Whether a process still does anything. Its first thread may be gone before the others, which then hold its files.
 pub fn is_alive(id: u32) -> bool {
-    stat(id).is_some_and(|(state, _)| !matches!(state, 'Z' | 'X'))
+    let Ok(threads) = fs::read_dir(format!("/proc/{id}/task")) else { return false };
+    let mut states = threads.flatten().filter_map(|thread| state(&thread.path().join("stat")));
+    states.any(|(state, _)| !matches!(state, 'Z' | 'X'))
 }
 
 fn children(parent: u32) -> Vec<u32> {

@@ -47,6 +47,8 @@ use crate::{
 const TILE_THREADS: usize = 2;
 /// How long closing a project waits for its jobs to let go of its file.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a program that has a project open is given to let go of it.
+const LEAVING: Duration = Duration::from_secs(2);
 /// How long a project must be left alone before its thumbnail is made anew.
 const IDLE: Duration = Duration::from_secs(5);
 
@@ -259,10 +261,17 @@ impl Desk {
             let project = state.project.as_ref().ok_or_else(closed)?;
             return Ok(view(&open, project, state.revision));
         }
-        let opened = tokio::task::spawn_blocking(move || match Project::open(&real) {
-            // A file that may be read only is shown.
-            Err(DocumentError::ReadOnly { .. }) => Project::open_read_only(&real),
-            other => other,
+        let opened = tokio::task::spawn_blocking(move || {
+            let began = Instant::now();
+            loop {
+                match Project::open(&real) {
+                    // A file that may be read only is shown.
+                    Err(DocumentError::ReadOnly { .. }) => return Project::open_read_only(&real),
+                    // Perhaps by a program that is about to end, such as a window that was closed a moment ago.
+                    Err(DocumentError::Locked { .. }) if began.elapsed() < LEAVING => std::thread::sleep(LEAVING / 20),
+                    other => return other,
+                }
+            }
         });
         let project = match opened.await? {
             Ok(project) => project,
