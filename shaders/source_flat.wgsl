@@ -9,11 +9,17 @@
 @group(0) @binding(1) var sheet: texture_2d<f32>;
 @group(0) @binding(2) var taps: texture_2d<f32>;
 
+// Set when the pipeline is made: every pixel is a single texel. Processors would read all sixteen.
+override SINGLE: bool = false;
+
 fn source(position: vec2<f32>) -> vec4<f32> {
     let pixel = vec2<i32>(floor(position));
     let columns = textureLoad(taps, vec2<i32>(pixel.x, 1), 0);
     let rows = textureLoad(taps, vec2<i32>(pixel.y, 3), 0);
     let first = vec2<i32>(i32(columns.x), i32(rows.x));
+    if SINGLE {
+        return textureLoad(sheet, first, 0);
+    }
     let across = textureLoad(taps, vec2<i32>(pixel.x, 0), 0);
     let down = textureLoad(taps, vec2<i32>(pixel.y, 2), 0);
     // Written out: what is beyond a count has no weight, and indices that vary are slow on processors.

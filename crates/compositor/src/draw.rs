@@ -387,7 +387,10 @@ impl Job<'_> {
         let Some((x, y)) = axes(&inverse_of(&homography, scale_of(camera, view))) else { return Ok(false) };
         let Some(straight) = self.straight(plane, (x, y), false, SHEET_STEP, block)? else { return Ok(false) };
         let pipelines = &self.renderer.gpu.pipelines;
-        let pipeline = codes.pipeline(if straight.fast { &pipelines.direct_fast } else { &pipelines.direct }, params);
+        let pipeline = codes.pipeline(
+            if straight.filter == Sampling::Fast { &pipelines.direct_fast } else { &pipelines.direct },
+            params,
+        );
         let params = FinishParams {
             opacity: plane.opacity as f32,
             background: light(scene.background).map(|part| part as f32),
@@ -552,7 +555,11 @@ impl Job<'_> {
     ) -> Result<Vec<Draw>, Error> {
         let Some(straight) = self.straight(plane, axes, crisp, step, block)? else { return Ok(Vec::new()) };
         let gpu = &mut self.renderer.gpu;
-        let mixers = if straight.fast { &gpu.pipelines.flat_fast } else { &gpu.pipelines.flat };
+        let mixers = match straight.filter {
+            Sampling::Single => &gpu.pipelines.flat_single,
+            Sampling::Fast => &gpu.pipelines.flat_fast,
+            Sampling::Full => &gpu.pipelines.flat,
+        };
         let pipeline = how.mixing.pipeline(mixers);
         let textures = [Some(&straight.sheet.kept.view), Some(&straight.table), how.below];
         Ok(vec![gpu.draw(&pipeline, &how.params, textures, straight.scissor)])
@@ -581,11 +588,18 @@ impl Job<'_> {
         let (left, right) = out(across.first, across.end, bounds.x, bounds.right());
         let (top, bottom) = out(down.first, down.end, bounds.y, bounds.bottom());
         let Some(sheet) = self.sheet(plane, level, [left, top, right, bottom], 1)? else { return Ok(None) };
-        // Flat views are exact to the last bit whatever sheet they are drawn from, and one to one has single texels anyway.
-        let texel = f64::from(level).exp2() * (1.0 + 1e-9);
-        let fast = self.renderer.gpu.software && step > 1 && x.scale.min(y.scale) > texel;
+        let single = is_single(&columns[across.pixels.start as usize..across.pixels.end as usize])
+            && is_single(&rows[down.pixels.start as usize..down.pixels.end as usize]);
+        let filter = if single {
+            Sampling::Single
+        } else if self.renderer.gpu.software && step > 1 {
+            // Not for flat views, which are the same to the last bit whatever sheet they are drawn from.
+            Sampling::Fast
+        } else {
+            Sampling::Full
+        };
         let width = block.width.max(block.height) as usize;
-        let table = if fast {
+        let table = if filter == Sampling::Fast {
             let [sheet_width, sheet_height] = sheet.kept.whole.map(f64::from);
             let mut table = vec![0.0_f32; width * 8];
             let (places_x, places_y) = table.split_at_mut(width * 4);
@@ -608,7 +622,7 @@ impl Job<'_> {
             across.pixels.end - across.pixels.start,
             down.pixels.end - down.pixels.start,
         ];
-        Ok(Some(Straight { sheet, table, scissor, fast }))
+        Ok(Some(Straight { sheet, table, scissor, filter }))
     }
 
     /// A part of a block (`rect`, in the block's pixels) of a plane under any homography.
@@ -661,8 +675,23 @@ struct Straight {
     table: wgpu::TextureView,
     /// The part of the block in which it is seen.
     scissor: Scissor,
-    /// Whether `source_flat_fast.wgsl` is to draw it.
-    fast: bool,
+    filter: Sampling,
+}
+
+/// How a plane under a scaling and a shift is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sampling {
+    /// Every pixel is a texel.
+    Single,
+    /// By `source_flat_fast.wgsl`.
+    Fast,
+    /// By all the texels of `source_flat.wgsl`.
+    Full,
+}
+
+/// Whether each of these pixels is one whole texel.
+fn is_single(taps: &[Tap]) -> bool {
+    taps.iter().all(|tap| tap.count == 1 && tap.weights[0].to_bits() == 1.0_f64.to_bits())
 }
 
 /// Where the camera sees what lies at a depth; `None` if it has passed it or sees it too obliquely.

@@ -152,10 +152,15 @@ pub(crate) struct Mixers {
 #[derive(Debug)]
 pub(crate) struct Pipelines {
     pub(crate) picture: wgpu::RenderPipeline,
+    /// For one as large as its place and without a mask.
+    pub(crate) picture_plain: wgpu::RenderPipeline,
     pub(crate) picture_mask: wgpu::RenderPipeline,
     pub(crate) picture_cover: wgpu::RenderPipeline,
     pub(crate) halve: wgpu::RenderPipeline,
     pub(crate) flat: Mixers,
+    /// One to one.
+    pub(crate) flat_single: Mixers,
+    /// Reduced, in software.
     pub(crate) flat_fast: Mixers,
     pub(crate) camera: Mixers,
     pub(crate) group: Mixers,
@@ -681,10 +686,10 @@ fn pipelines(device: &wgpu::Device, layout: &wgpu::BindGroupLayout, sum: wgpu::T
         operation: wgpu::BlendOperation::Add,
     };
     let times = Some(wgpu::BlendState { color: times, alpha: times });
-    let mixers = |module: &wgpu::ShaderModule| Mixers {
-        over: pipeline(module, "fs_over", LIGHT, over),
-        mask: pipeline(module, "fs_mask", LIGHT, times),
-        blend: pipeline(module, "fs_blend", LIGHT, None),
+    let mixers = |module: &wgpu::ShaderModule, constants: &[(&str, f64)]| Mixers {
+        over: made(module, "fs_over", LIGHT, over, constants),
+        mask: made(module, "fs_mask", LIGHT, times, constants),
+        blend: made(module, "fs_blend", LIGHT, None, constants),
     };
     let finishers = |module: &wgpu::ShaderModule| Finishers {
         codes: pipeline(module, "fs_codes", CODES, None),
@@ -693,13 +698,15 @@ fn pipelines(device: &wgpu::Device, layout: &wgpu::BindGroupLayout, sum: wgpu::T
     };
     Pipelines {
         picture: pipeline(&patch, "fs_picture", LIGHT, over),
+        picture_plain: made(&patch, "fs_picture", LIGHT, over, &[("PLAIN", 1.0)]),
         picture_mask: pipeline(&patch, "fs_mask", LIGHT, times),
         picture_cover: pipeline(&patch, "fs_cover", LIGHT, None),
         halve: pipeline(&halve, "fs_halve", LIGHT, None),
-        flat: mixers(&flat),
-        flat_fast: mixers(&flat_fast),
-        camera: mixers(&camera),
-        group: mixers(&group),
+        flat: mixers(&flat, &[]),
+        flat_single: mixers(&flat, &[("SINGLE", 1.0)]),
+        flat_fast: mixers(&flat_fast, &[]),
+        camera: mixers(&camera, &[]),
+        group: mixers(&group, &[]),
         accumulate: pipeline(&accumulate, "fs_accumulate", sum, None),
         fade: pipeline(&fade, "fs_fade", LIGHT, None),
         finish: finishers(&finish),
