@@ -39,7 +39,7 @@ test: ## every test
 	$(CARGO) test --workspace --doc --quiet
 	$(CARGO) nextest run --workspace --all-targets
 
-bench: setup ## measure against named peers (makes a Python environment, 5 GB); writes out/bench.json and out/bench-window.json
+bench: setup ## measure against named peers (makes a Python environment, 5 GB); writes out/bench.json, out/bench-window.json and out/bench-export.json
 	@scripts/setup.sh bench
 	python3 scripts/bench.py --python "$$(scripts/python-env.sh)"
 	$(CARGO) build --release $(PROGRAMS)

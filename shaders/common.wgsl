@@ -1,7 +1,7 @@
 // Shared by all shaders: put in front of each of them.
 //
 // Inputs: none; functions only, and the vertex stage, a triangle that covers the whole target.
-// Colour space: `decode` leads from sRGB codes (0..1) to linear light, `encode` back; IEC 61966-2-1, both pieces exact.
+// Colour space: `decode` leads from sRGB codes (0..1) to linear light, `encode` back; IEC 61966-2-1, both pieces.
 // Maths: wherever "premultiplied" is said, colour is linear light times alpha.
 
 @vertex
@@ -31,7 +31,11 @@ fn encode_one(light: f32) -> f32 {
     if light <= 0.0031308 {
         return max(light, 0.0) * 12.92;
     }
-    return 1.055 * pow(light, 1.0 / 2.4) - 0.055;
+    // 1.055 * light^(1 / 2.4) - 0.055 as a polynomial in the fourth root, nearest in the largest error, which is 1.6e-6: a
+    // tenth of a code with 16 bits, the same on all devices, and a third of a power's time on processors.
+    let t = sqrt(sqrt(light));
+    let high = 0.65718734 + t * (-0.31841534 + t * 0.0682078);
+    return -0.059546612 + t * (0.1396042 + t * (1.3659208 + t * (-0.8529567 + t * high)));
 }
 
 fn encode(light: vec3<f32>) -> vec3<f32> {

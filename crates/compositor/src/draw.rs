@@ -6,7 +6,10 @@ use outframe_document::{BlendMode, Color};
 use crate::{
     DeepPicture, Error, Filter, FlatView, Picture, Scene, ShotView, Unpainted,
     flat::{Axis, Tap, level_of, octave, taps},
-    gpu::{AccumulateParams, CODES, DEEP, Draw, FadeParams, FinishParams, LIGHT, MixParams, Mixers, Scissor, Target},
+    gpu::{
+        AccumulateParams, CODES, DEEP, Draw, FadeParams, FinishParams, Finishers, LIGHT, MixParams, Mixers, Scissor,
+        Target,
+    },
     scene::{Group, Holds, Item, Plane},
     tiles::{Job, Region, Sheet},
 };
@@ -36,6 +39,24 @@ type Matrix = [[f64; 3]; 3];
 pub(crate) enum Codes<'a> {
     Bytes(&'a mut [u8]),
     Deep(&'a mut [u16]),
+}
+
+impl Codes<'_> {
+    fn format(&self) -> wgpu::TextureFormat {
+        match self {
+            Self::Bytes(_) => CODES,
+            Self::Deep(_) => DEEP,
+        }
+    }
+
+    fn pipeline(&self, finishers: &Finishers, params: &FinishParams) -> wgpu::RenderPipeline {
+        match self {
+            Self::Bytes(_) if params.is_plain() => &finishers.plain,
+            Self::Bytes(_) => &finishers.codes,
+            Self::Deep(_) => &finishers.deep,
+        }
+        .clone()
+    }
 }
 
 /// A part of the output, in its pixels.
@@ -211,7 +232,6 @@ impl Job<'_> {
         };
         let side = SHOT_BLOCK.min(self.renderer.gpu.max_side / 3);
         for block in blocks(view.width, view.height, side) {
-            let target = self.exposed(scene, &moments, view, block)?;
             let params = FinishParams {
                 offset: [block.x, block.y],
                 whole: [width as f32, height as f32],
@@ -223,6 +243,10 @@ impl Job<'_> {
                 unpainted,
                 ..FinishParams::default()
             };
+            if self.direct(scene, &moments, view, &params, block, &mut codes)? {
+                continue;
+            }
+            let target = self.exposed(scene, &moments, view, block)?;
             self.finish(&target, &params, block, view.width, &mut codes)?;
             self.renderer.gpu.give_back(target);
         }
@@ -241,8 +265,7 @@ impl Job<'_> {
         let mut sum: Option<Target> = None;
         for (camera, weight) in moments {
             self.check()?;
-            let (own_width, own_height) = camera.output();
-            let scale = (own_width / f64::from(view.width), own_height / f64::from(view.height));
+            let scale = scale_of(camera, view);
             let target = self.draw_scene(scene, &Way::Camera { camera, scale }, block)?;
             if moments.len() == 1 {
                 return Ok(target);
@@ -313,14 +336,25 @@ impl Job<'_> {
         out_width: u32,
         codes: &mut Codes<'_>,
     ) -> Result<(), Error> {
+        let pipelines = &self.renderer.gpu.pipelines.finish;
+        let pipeline = codes.pipeline(pipelines, params);
+        self.way_out(&pipeline, params, [None, Some(&target.view), None], block, out_width, codes)
+    }
+
+    /// Draws codes, and reads them back.
+    fn way_out(
+        &mut self,
+        pipeline: &wgpu::RenderPipeline,
+        params: &FinishParams,
+        textures: [Option<&wgpu::TextureView>; 3],
+        block: Block,
+        out_width: u32,
+        codes: &mut Codes<'_>,
+    ) -> Result<(), Error> {
         let gpu = &mut self.renderer.gpu;
-        let (format, pipeline) = match codes {
-            Codes::Bytes(_) => (CODES, gpu.pipelines.finish_codes.clone()),
-            Codes::Deep(_) => (DEEP, gpu.pipelines.finish_deep.clone()),
-        };
-        let out = gpu.target(block.width, block.height, format);
+        let out = gpu.target(block.width, block.height, codes.format());
         let scissor = [0, 0, block.width, block.height];
-        let draw = gpu.draw(&pipeline, params, [None, Some(&target.view), None], scissor);
+        let draw = gpu.draw(pipeline, params, textures, scissor);
         gpu.pass(&out.view, Some([0.0; 4]), &[draw]);
         let start = |row: u32| ((block.y + row) as usize * out_width as usize + block.x as usize) * 4;
         gpu.read(&out, |row, bytes| match codes {
@@ -331,6 +365,40 @@ impl Job<'_> {
         })?;
         gpu.give_back(out);
         Ok(())
+    }
+
+    /// Draws a block in one pass, without a target between, if a single layer is all that there is and the camera neither
+    /// turns nor tilts it. Returns whether it did.
+    fn direct(
+        &mut self,
+        scene: &Scene,
+        moments: &[(&Camera, f64)],
+        view: &ShotView,
+        params: &FinishParams,
+        block: Block,
+        codes: &mut Codes<'_>,
+    ) -> Result<bool, Error> {
+        let ([(camera, _)], [Item::Layer(plane)]) = (moments, &*scene.nodes) else { return Ok(false) };
+        if plane.blend != BlendMode::Normal {
+            return Ok(false);
+        }
+        self.check()?;
+        let Some(homography) = seen_at(camera, plane.depth)? else { return Ok(false) };
+        let Some((x, y)) = axes(&inverse_of(&homography, scale_of(camera, view))) else { return Ok(false) };
+        let Some(straight) = self.straight(plane, (x, y), false, SHEET_STEP, block)? else { return Ok(false) };
+        let pipelines = &self.renderer.gpu.pipelines;
+        let pipeline = codes.pipeline(
+            if straight.filter == Sampling::Fast { &pipelines.direct_fast } else { &pipelines.direct },
+            params,
+        );
+        let params = FinishParams {
+            opacity: plane.opacity as f32,
+            background: light(scene.background).map(|part| part as f32),
+            ..*params
+        };
+        let textures = [Some(&straight.sheet.kept.view), Some(&straight.table), None];
+        self.way_out(&pipeline, &params, textures, block, view.width, codes)?;
+        Ok(true)
     }
 
     fn draw_scene(&mut self, scene: &Scene, way: &Way<'_>, block: Block) -> Result<Target, Error> {
@@ -462,12 +530,8 @@ impl Job<'_> {
         match way {
             Way::Flat { x, y, crisp } => self.flat_draw(plane, (*x, *y), *crisp, 1, block, &how),
             Way::Camera { camera, scale } => {
-                let homography = match camera.homography(plane.depth) {
-                    Ok(homography) => homography,
-                    Err(CameraError::Passed { .. } | CameraError::IllConditioned { .. }) => return Ok(Vec::new()),
-                    Err(other) => return Err(other.into()),
-                };
-                let inverse = homography.inverse().map(|row| [row[0] * scale.0, row[1] * scale.1, row[2]]);
+                let Some(homography) = seen_at(camera, plane.depth)? else { return Ok(Vec::new()) };
+                let inverse = inverse_of(&homography, *scale);
                 if let Some((x, y)) = axes(&inverse) {
                     return self.flat_draw(plane, (x, y), false, SHEET_STEP, block, &how);
                 }
@@ -483,17 +547,39 @@ impl Job<'_> {
     fn flat_draw(
         &mut self,
         plane: &Plane,
-        (x, y): (Axis, Axis),
+        axes: (Axis, Axis),
         crisp: bool,
         step: i64,
         block: Block,
         how: &How<'_>,
     ) -> Result<Vec<Draw>, Error> {
+        let Some(straight) = self.straight(plane, axes, crisp, step, block)? else { return Ok(Vec::new()) };
+        let gpu = &mut self.renderer.gpu;
+        let mixers = match straight.filter {
+            Sampling::Single => &gpu.pipelines.flat_single,
+            Sampling::Fast => &gpu.pipelines.flat_fast,
+            Sampling::Full => &gpu.pipelines.flat,
+        };
+        let pipeline = how.mixing.pipeline(mixers);
+        let textures = [Some(&straight.sheet.kept.view), Some(&straight.table), how.below];
+        Ok(vec![gpu.draw(&pipeline, &how.params, textures, straight.scissor)])
+    }
+
+    /// What is needed to draw a plane under a scaling and a shift; `None` if nothing of it is seen. Sheets end at multiples of
+    /// `step` texels.
+    fn straight(
+        &mut self,
+        plane: &Plane,
+        (x, y): (Axis, Axis),
+        crisp: bool,
+        step: i64,
+        block: Block,
+    ) -> Result<Option<Straight>, Error> {
         let bounds = plane.bounds;
         let level = level_of(x, y);
         let columns = taps(x, block.x..block.x + block.width, level, bounds.x as f64, bounds.right() as f64, crisp);
         let rows = taps(y, block.y..block.y + block.height, level, bounds.y as f64, bounds.bottom() as f64, crisp);
-        let (Some(across), Some(down)) = (used(&columns), used(&rows)) else { return Ok(Vec::new()) };
+        let (Some(across), Some(down)) = (used(&columns), used(&rows)) else { return Ok(None) };
         let out = |from: i64, to: i64, least: i64, most: i64| {
             let (least, most) = (least >> level, ((most - 1) >> level) + 1);
             let (from, to) = (from.div_euclid(step) * step, (to - 1).div_euclid(step) * step + step);
@@ -501,25 +587,42 @@ impl Job<'_> {
         };
         let (left, right) = out(across.first, across.end, bounds.x, bounds.right());
         let (top, bottom) = out(down.first, down.end, bounds.y, bounds.bottom());
-        let Some(sheet) = self.sheet(plane, level, [left, top, right, bottom], 1)? else { return Ok(Vec::new()) };
-        let width = block.width.max(block.height);
-        let mut table = vec![0.0_f32; width as usize * 16];
-        let (weights_x, rest) = table.split_at_mut(width as usize * 4);
-        let (places_x, rest) = rest.split_at_mut(width as usize * 4);
-        let (weights_y, places_y) = rest.split_at_mut(width as usize * 4);
-        fill(weights_x, places_x, &columns, sheet.origin.0);
-        fill(weights_y, places_y, &rows, sheet.origin.1);
-        let gpu = &mut self.renderer.gpu;
-        let table = gpu.table(width, &table);
-        let pipeline = how.mixing.pipeline(&gpu.pipelines.flat);
+        let Some(sheet) = self.sheet(plane, level, [left, top, right, bottom], 1)? else { return Ok(None) };
+        let single = is_single(&columns[across.pixels.start as usize..across.pixels.end as usize])
+            && is_single(&rows[down.pixels.start as usize..down.pixels.end as usize]);
+        let filter = if single {
+            Sampling::Single
+        } else if self.renderer.gpu.software && step > 1 {
+            // Not for flat views, which are the same to the last bit whatever sheet they are drawn from.
+            Sampling::Fast
+        } else {
+            Sampling::Full
+        };
+        let width = block.width.max(block.height) as usize;
+        let table = if filter == Sampling::Fast {
+            let [sheet_width, sheet_height] = sheet.kept.whole.map(f64::from);
+            let mut table = vec![0.0_f32; width * 8];
+            let (places_x, places_y) = table.split_at_mut(width * 4);
+            fill_fast(places_x, &columns, sheet.origin.0, sheet_width);
+            fill_fast(places_y, &rows, sheet.origin.1, sheet_height);
+            table
+        } else {
+            let mut table = vec![0.0_f32; width * 16];
+            let (weights_x, rest) = table.split_at_mut(width * 4);
+            let (places_x, rest) = rest.split_at_mut(width * 4);
+            let (weights_y, places_y) = rest.split_at_mut(width * 4);
+            fill(weights_x, places_x, &columns, sheet.origin.0);
+            fill(weights_y, places_y, &rows, sheet.origin.1);
+            table
+        };
+        let table = self.renderer.gpu.table(width as u32, &table);
         let scissor = [
             across.pixels.start,
             down.pixels.start,
             across.pixels.end - across.pixels.start,
             down.pixels.end - down.pixels.start,
         ];
-        let textures = [Some(&sheet.kept.view), Some(&table), how.below];
-        Ok(vec![gpu.draw(&pipeline, &how.params, textures, scissor)])
+        Ok(Some(Straight { sheet, table, scissor, filter }))
     }
 
     /// A part of a block (`rect`, in the block's pixels) of a plane under any homography.
@@ -565,6 +668,52 @@ impl Job<'_> {
     }
 }
 
+/// A plane under a scaling and a shift, ready to be drawn.
+struct Straight {
+    sheet: Sheet,
+    /// As `source_flat.wgsl` or `source_flat_fast.wgsl` reads it.
+    table: wgpu::TextureView,
+    /// The part of the block in which it is seen.
+    scissor: Scissor,
+    filter: Sampling,
+}
+
+/// How a plane under a scaling and a shift is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sampling {
+    /// Every pixel is a texel.
+    Single,
+    /// By `source_flat_fast.wgsl`.
+    Fast,
+    /// By all the texels of `source_flat.wgsl`.
+    Full,
+}
+
+/// Whether each of these pixels is one whole texel.
+fn is_single(taps: &[Tap]) -> bool {
+    taps.iter().all(|tap| tap.count == 1 && tap.weights[0].to_bits() == 1.0_f64.to_bits())
+}
+
+/// Where the camera sees what lies at a depth; `None` if it has passed it or sees it too obliquely.
+fn seen_at(camera: &Camera, depth: f64) -> Result<Option<Homography>, Error> {
+    match camera.homography(depth) {
+        Ok(homography) => Ok(Some(homography)),
+        Err(CameraError::Passed { .. } | CameraError::IllConditioned { .. }) => Ok(None),
+        Err(other) => Err(other.into()),
+    }
+}
+
+/// How many of the camera's own output pixels an output pixel is.
+fn scale_of(camera: &Camera, view: &ShotView) -> (f64, f64) {
+    let (width, height) = camera.output();
+    (width / f64::from(view.width), height / f64::from(view.height))
+}
+
+/// From the output's pixels to the canvas.
+fn inverse_of(homography: &Homography, scale: (f64, f64)) -> Matrix {
+    homography.inverse().map(|row| [row[0] * scale.0, row[1] * scale.1, row[2]])
+}
+
 /// How a plane's pixels get onto the target.
 struct How<'a> {
     mixing: Mixing,
@@ -602,6 +751,19 @@ fn fill(weights: &mut [f32], places: &mut [f32], taps: &[Tap], origin: i64) {
         }
         if tap.count > 0 {
             (places[0], places[1]) = ((tap.first - origin) as f32, tap.count as f32);
+        }
+    }
+}
+
+/// Where bilinear samples give two texels each by their weights, in parts of the sheet's side.
+fn fill_fast(places: &mut [f32], taps: &[Tap], origin: i64, side: f64) {
+    for (place, tap) in places.chunks_exact_mut(4).zip(taps) {
+        let first = (tap.first - origin) as f64;
+        for (i, pair) in tap.weights.chunks_exact(2).enumerate() {
+            let weight = pair[0] + pair[1];
+            let share = if weight > 0.0 { pair[1] / weight } else { 0.0 };
+            place[i] = ((first + 2.0 * i as f64 + 0.5 + share) / side) as f32;
+            place[i + 2] = weight as f32;
         }
     }
 }

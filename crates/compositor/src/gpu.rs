@@ -34,24 +34,30 @@ const COMMON: &str = include_str!("../../../shaders/common.wgsl");
 const PATCH: &str = include_str!("../../../shaders/patch.wgsl");
 const HALVE: &str = include_str!("../../../shaders/halve.wgsl");
 const SOURCE_FLAT: &str = include_str!("../../../shaders/source_flat.wgsl");
+const SOURCE_FLAT_FAST: &str = include_str!("../../../shaders/source_flat_fast.wgsl");
 const SOURCE_CAMERA: &str = include_str!("../../../shaders/source_camera.wgsl");
 const SOURCE_GROUP: &str = include_str!("../../../shaders/source_group.wgsl");
 const MIX: &str = include_str!("../../../shaders/mix.wgsl");
 const ACCUMULATE: &str = include_str!("../../../shaders/accumulate.wgsl");
 const FADE: &str = include_str!("../../../shaders/fade.wgsl");
 const FINISH: &str = include_str!("../../../shaders/finish.wgsl");
+const FINISH_TARGET: &str = include_str!("../../../shaders/finish_target.wgsl");
+const FINISH_DIRECT: &str = include_str!("../../../shaders/finish_direct.wgsl");
 
 /// Every shader as the device gets it, by the name of its file.
-pub(crate) fn shaders() -> [(&'static str, String); 8] {
+pub(crate) fn shaders() -> [(&'static str, String); 11] {
     [
         ("patch", format!("{COMMON}{PATCH}")),
         ("halve", format!("{COMMON}{HALVE}")),
         ("source_flat", format!("{COMMON}{SOURCE_FLAT}{MIX}")),
+        ("source_flat_fast", format!("{COMMON}{SOURCE_FLAT_FAST}{MIX}")),
         ("source_camera", format!("{COMMON}{SOURCE_CAMERA}{MIX}")),
         ("source_group", format!("{COMMON}{SOURCE_GROUP}{MIX}")),
         ("accumulate", format!("{COMMON}{ACCUMULATE}")),
         ("fade", format!("{COMMON}{FADE}")),
-        ("finish", format!("{COMMON}{FINISH}")),
+        ("finish", format!("{COMMON}{FINISH}{FINISH_TARGET}")),
+        ("direct", format!("{COMMON}{SOURCE_FLAT}{FINISH}{FINISH_DIRECT}")),
+        ("direct_fast", format!("{COMMON}{SOURCE_FLAT_FAST}{FINISH}{FINISH_DIRECT}")),
     ]
 }
 
@@ -122,7 +128,17 @@ pub(crate) struct FinishParams {
     pub(crate) unpainted: u32,
     pub(crate) dither: u32,
     pub(crate) place: [u32; 2],
-    pub(crate) unused: u32,
+    pub(crate) opacity: f32,
+    pub(crate) background: [f32; 4],
+}
+
+impl FinishParams {
+    /// Whether 8-bit codes need nothing but light and what lies below the unpainted.
+    pub(crate) fn is_plain(&self) -> bool {
+        let [left, top, right, bottom] = self.window;
+        let whole = left <= 0.0 && top <= 0.0 && right >= self.whole[0] && bottom >= self.whole[1];
+        whole && self.vignette <= 0.0 && self.grain <= 0.0 && self.unpainted != 1 && self.dither == 0
+    }
 }
 
 /// How a layer or group gets onto the target.
@@ -136,16 +152,32 @@ pub(crate) struct Mixers {
 #[derive(Debug)]
 pub(crate) struct Pipelines {
     pub(crate) picture: wgpu::RenderPipeline,
+    /// For one as large as its place and without a mask.
+    pub(crate) picture_plain: wgpu::RenderPipeline,
     pub(crate) picture_mask: wgpu::RenderPipeline,
     pub(crate) picture_cover: wgpu::RenderPipeline,
     pub(crate) halve: wgpu::RenderPipeline,
     pub(crate) flat: Mixers,
+    /// One to one.
+    pub(crate) flat_single: Mixers,
+    /// Reduced, in software.
+    pub(crate) flat_fast: Mixers,
     pub(crate) camera: Mixers,
     pub(crate) group: Mixers,
     pub(crate) accumulate: wgpu::RenderPipeline,
     pub(crate) fade: wgpu::RenderPipeline,
-    pub(crate) finish_codes: wgpu::RenderPipeline,
-    pub(crate) finish_deep: wgpu::RenderPipeline,
+    pub(crate) finish: Finishers,
+    pub(crate) direct: Finishers,
+    pub(crate) direct_fast: Finishers,
+}
+
+/// Ways out, to 8 and to 16 bits.
+#[derive(Debug)]
+pub(crate) struct Finishers {
+    pub(crate) codes: wgpu::RenderPipeline,
+    /// For what [`FinishParams::is_plain`] says.
+    pub(crate) plain: wgpu::RenderPipeline,
+    pub(crate) deep: wgpu::RenderPipeline,
 }
 
 /// A texture that is drawn to.
@@ -190,6 +222,8 @@ pub(crate) struct Gpu {
     pub(crate) queue: wgpu::Queue,
     pub(crate) pipelines: Pipelines,
     pub(crate) max_side: u32,
+    /// Whether the processor draws.
+    pub(crate) software: bool,
     /// What the sum of several moments is kept in.
     pub(crate) sum: wgpu::TextureFormat,
     layout: wgpu::BindGroupLayout,
@@ -313,6 +347,7 @@ impl Gpu {
             queue,
             pipelines,
             max_side,
+            software: is_software(&adapter.get_info()),
             sum,
             layout,
             sampler,
@@ -538,7 +573,8 @@ impl Gpu {
 
     /// A small buffer of weights as a texture of four numbers a texel.
     pub(crate) fn table(&self, width: u32, rows: &[f32]) -> wgpu::TextureView {
-        let descriptor = texture_descriptor(width, 4, 1, SINGLE, wgpu::TextureUsages::TEXTURE_BINDING);
+        let height = (rows.len() / (width.max(1) as usize * 4)) as u32;
+        let descriptor = texture_descriptor(width, height, 1, SINGLE, wgpu::TextureUsages::TEXTURE_BINDING);
         let order = wgpu::util::TextureDataOrder::LayerMajor;
         let texture = self.device.create_texture_with_data(&self.queue, &descriptor, order, bytemuck::cast_slice(rows));
         texture.create_view(&wgpu::TextureViewDescriptor::default())
@@ -609,13 +645,14 @@ fn pipelines(device: &wgpu::Device, layout: &wgpu::BindGroupLayout, sum: wgpu::T
         bind_group_layouts: &[Some(layout)],
         immediate_size: 0,
     });
-    let [patch, halve, flat, camera, group, accumulate, fade, finish] = shaders().map(|(name, source)| {
-        device.create_shader_module(wgpu::ShaderModuleDescriptor {
-            label: Some(name),
-            source: wgpu::ShaderSource::Wgsl(source.into()),
-        })
-    });
-    let pipeline = |module: &wgpu::ShaderModule, entry: &str, format, blend| {
+    let [patch, halve, flat, flat_fast, camera, group, accumulate, fade, finish, direct, direct_fast] =
+        shaders().map(|(name, source)| {
+            device.create_shader_module(wgpu::ShaderModuleDescriptor {
+                label: Some(name),
+                source: wgpu::ShaderSource::Wgsl(source.into()),
+            })
+        });
+    let made = |module: &wgpu::ShaderModule, entry: &str, format, blend, constants: &[(&str, f64)]| {
         device.create_render_pipeline(&wgpu::RenderPipelineDescriptor {
             label: Some(entry),
             layout: Some(&layout),
@@ -631,13 +668,17 @@ fn pipelines(device: &wgpu::Device, layout: &wgpu::BindGroupLayout, sum: wgpu::T
             fragment: Some(wgpu::FragmentState {
                 module,
                 entry_point: Some(entry),
-                compilation_options: wgpu::PipelineCompilationOptions::default(),
+                compilation_options: wgpu::PipelineCompilationOptions {
+                    constants,
+                    ..wgpu::PipelineCompilationOptions::default()
+                },
                 targets: &[Some(wgpu::ColorTargetState { format, blend, write_mask: wgpu::ColorWrites::ALL })],
             }),
             multiview_mask: None,
             cache: None,
         })
     };
+    let pipeline = |module: &wgpu::ShaderModule, entry: &str, format, blend| made(module, entry, format, blend, &[]);
     let over = Some(wgpu::BlendState::PREMULTIPLIED_ALPHA_BLENDING);
     let times = wgpu::BlendComponent {
         src_factor: wgpu::BlendFactor::Zero,
@@ -645,23 +686,32 @@ fn pipelines(device: &wgpu::Device, layout: &wgpu::BindGroupLayout, sum: wgpu::T
         operation: wgpu::BlendOperation::Add,
     };
     let times = Some(wgpu::BlendState { color: times, alpha: times });
-    let mixers = |module: &wgpu::ShaderModule| Mixers {
-        over: pipeline(module, "fs_over", LIGHT, over),
-        mask: pipeline(module, "fs_mask", LIGHT, times),
-        blend: pipeline(module, "fs_blend", LIGHT, None),
+    let mixers = |module: &wgpu::ShaderModule, constants: &[(&str, f64)]| Mixers {
+        over: made(module, "fs_over", LIGHT, over, constants),
+        mask: made(module, "fs_mask", LIGHT, times, constants),
+        blend: made(module, "fs_blend", LIGHT, None, constants),
+    };
+    let finishers = |module: &wgpu::ShaderModule| Finishers {
+        codes: pipeline(module, "fs_codes", CODES, None),
+        plain: made(module, "fs_codes", CODES, None, &[("PLAIN", 1.0)]),
+        deep: pipeline(module, "fs_deep", DEEP, None),
     };
     Pipelines {
         picture: pipeline(&patch, "fs_picture", LIGHT, over),
+        picture_plain: made(&patch, "fs_picture", LIGHT, over, &[("PLAIN", 1.0)]),
         picture_mask: pipeline(&patch, "fs_mask", LIGHT, times),
         picture_cover: pipeline(&patch, "fs_cover", LIGHT, None),
         halve: pipeline(&halve, "fs_halve", LIGHT, None),
-        flat: mixers(&flat),
-        camera: mixers(&camera),
-        group: mixers(&group),
+        flat: mixers(&flat, &[]),
+        flat_single: mixers(&flat, &[("SINGLE", 1.0)]),
+        flat_fast: mixers(&flat_fast, &[]),
+        camera: mixers(&camera, &[]),
+        group: mixers(&group, &[]),
         accumulate: pipeline(&accumulate, "fs_accumulate", sum, None),
         fade: pipeline(&fade, "fs_fade", LIGHT, None),
-        finish_codes: pipeline(&finish, "fs_codes", CODES, None),
-        finish_deep: pipeline(&finish, "fs_deep", DEEP, None),
+        finish: finishers(&finish),
+        direct: finishers(&direct),
+        direct_fast: finishers(&direct_fast),
     }
 }
 
@@ -715,7 +765,7 @@ mod tests {
                 "halve" => size_of::<HalveParams>(),
                 "accumulate" => size_of::<AccumulateParams>(),
                 "fade" => size_of::<FadeParams>(),
-                "finish" => size_of::<FinishParams>(),
+                "finish" | "direct" | "direct_fast" => size_of::<FinishParams>(),
                 _ => size_of::<MixParams>(),
             };
             assert!(given >= wanted && given - wanted < 16, "{name}: {given} bytes for {wanted}");

@@ -252,7 +252,13 @@ impl<'a> Job<'a> {
             let picture = self.part(part.wanted(part.placed.image, covers), part.index)?;
             let cover = part.placed.mask.map(|mask| self.part(part.wanted(mask, true), part.index)).transpose()?;
             let pipelines = &self.renderer.gpu.pipelines;
-            let pipeline = if covers { &pipelines.picture_cover } else { &pipelines.picture }.clone();
+            let place = [part.placed.rect.width as i32, part.placed.rect.height as i32];
+            let pipeline = match &cover {
+                _ if covers => &pipelines.picture_cover,
+                None if picture.whole == place => &pipelines.picture_plain,
+                _ => &pipelines.picture,
+            }
+            .clone();
             let inverted = plane.holds == Holds::Hidden;
             let (picture, cover) = if covers { (None, Some(picture)) } else { (Some(picture), cover) };
             draws.push(self.patch_draw(&pipeline, tile, &part, picture.as_deref(), cover.as_deref(), inverted));

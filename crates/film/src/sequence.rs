@@ -10,13 +10,15 @@ use tempfile::{Builder, TempDir};
 
 use crate::{
     Encoder, Error, FilmSettings, Picture, Result,
-    place::{UNFINISHED, failed, folder},
+    place::{CLAIM, UNFINISHED, claim, failed, folder, is_numbered, sweep},
     size_of,
 };
 
 /// A sequence on its way, in a folder beside its place.
 pub(crate) struct Sequence {
     folder: TempDir,
+    /// Held open, and thereby claimed, until the film is complete.
+    claim: Option<File>,
     target: PathBuf,
     width: u32,
     height: u32,
@@ -29,14 +31,19 @@ impl Sequence {
     pub(crate) fn create(path: &Path, settings: &FilmSettings) -> Result<Self> {
         let parent = folder(path)?;
         vacant(path)?;
+        sweep(&parent);
         let mut builder = Builder::new();
         builder.prefix(UNFINISHED);
         // As readable as any folder (the process's mask applies).
         #[cfg(unix)]
         builder.permissions(<fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o777));
         let folder = builder.tempdir_in(parent).map_err(|source| Error::Place { path: path.to_owned(), source })?;
+        let writing = File::create_new(folder.path().join(CLAIM))
+            .map_err(|source| Error::Place { path: path.to_owned(), source })?;
+        claim(&writing);
         Ok(Self {
             folder,
+            claim: Some(writing),
             target: path.to_owned(),
             width: settings.width,
             height: settings.height,
@@ -77,7 +84,8 @@ impl Encoder for Sequence {
     }
 
     fn complete(&mut self) -> Result<()> {
-        Ok(())
+        self.claim = None;
+        fs::remove_file(self.folder.path().join(CLAIM)).map_err(|source| failed(&self.target, source))
     }
 
     fn place(self: Box<Self>) -> Result<u64> {
@@ -131,12 +139,7 @@ fn vacant(target: &Path) -> Result<Option<Vec<PathBuf>>> {
     for entry in entries {
         let entry = entry.map_err(|source| Error::Place { path: target.to_owned(), source })?;
         let name = PathBuf::from(entry.file_name());
-        let numbered = name.extension().is_some_and(|end| end == "png")
-            && name
-                .file_stem()
-                .and_then(|stem| stem.to_str())
-                .is_some_and(|stem| stem.len() >= 5 && stem.bytes().all(|byte| byte.is_ascii_digit()));
-        if !numbered || !entry.file_type().is_ok_and(|kind| kind.is_file()) {
+        if !is_numbered(&name) || !entry.file_type().is_ok_and(|kind| kind.is_file()) {
             return occupied("a folder that holds other things than a film's pictures");
         }
         names.push(name);

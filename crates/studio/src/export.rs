@@ -519,6 +519,37 @@ mod tests {
         }
     }
 
+    /// `VmHWM`: the most memory that this process has held, in bytes.
+    #[cfg(target_os = "linux")]
+    fn peak() -> u64 {
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap() * 1024
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn memory_does_not_grow_with_the_height_of_the_widest_picture() {
+        let folder = tempfile::tempdir().unwrap();
+        let image = RgbaImage::from_fn(2048, 160, |x, y| Rgba([(x >> 3) as u8, y as u8, 90, 255]));
+        let project = project(folder.path(), &image.into());
+        let out = folder.path().join("wide.png");
+        let export = |rows: u32| {
+            let rect = Some(Rect::new(-5, 7, 2048, rows / 16));
+            let options = ExportOptions { rect, size: Some((MAX_EXPORT_SIDE, rows)), ..options() };
+            let done = export_with(&project, &out, &options, &mut |_| {}, &CancellationToken::new()).unwrap();
+            assert_eq!(done.size, (MAX_EXPORT_SIDE, rows));
+            peak()
+        };
+        // One strip, then five: 268 MB more pixels.
+        let (one, five) = (export(512), export(2560));
+        println!("peak memory: {} MB, then {} MB", one >> 20, five >> 20);
+        assert!(five < one + (64 << 20), "{one} bytes for one strip, {five} for five");
+        assert!(five < 1 << 30, "{five} bytes");
+        let (width, height) = image::image_dimensions(&out).unwrap();
+        assert_eq!((width, height), (MAX_EXPORT_SIDE, 2560));
+    }
+
     #[test]
     fn a_jpeg_is_put_over_white_and_too_large_ones_are_refused() {
         let folder = tempfile::tempdir().unwrap();

@@ -5,6 +5,9 @@
 //!
 //! Requests are answered by threads of this service, the newest request first: what the person looks at now matters more
 //! than what was scrolled past. An edit forgets just the tiles that it [changed](changed_area).
+//!
+//! When nothing is asked for, one of the threads draws ahead: the ring of tiles around what was asked for last, then what the
+//! next coarser level shows there, so that a scroll or a zoom finds them. A newer view takes the place of an older one's ring.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
@@ -12,6 +15,7 @@ use std::{
     io::Cursor,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
+    time::{Duration, Instant},
 };
 
 use image::{
@@ -39,6 +43,10 @@ const MAX_CHANGES: usize = 512;
 const MAX_RETRIES: u32 = 3;
 /// How many pixels of its own level beyond its edges a tile depends on, by filtering.
 const FOOTPRINT: i64 = 4;
+/// Requests that come closer together than this, side by side at one level, are one view.
+const ONE_VIEW: Duration = Duration::from_millis(400);
+/// A view has no more columns, and no more rows, than this.
+const MOST_ACROSS: i64 = 24;
 /// JPEG quality of reduced tiles.
 const QUALITY: u8 = 90;
 
@@ -140,6 +148,57 @@ struct State {
     waiting: Vec<Work>,
     /// Tiles that are being drawn, and who else waits for them.
     drawing: HashMap<(u64, TileAddress), Vec<(u64, Reply)>>,
+    /// What is looked at.
+    view: Option<View>,
+    /// Whether a thread draws ahead. The others stay free for what is asked for.
+    ahead: bool,
+}
+
+/// The tiles that were asked for together, last.
+struct View {
+    opening: u64,
+    level: u32,
+    /// First and last column, first and last row.
+    columns: (i64, i64),
+    rows: (i64, i64),
+    at: Instant,
+    /// What was drawn ahead for it, or could not be.
+    tried: HashSet<TileAddress>,
+}
+
+impl View {
+    /// The view after one more request; the same, a larger or another one.
+    fn with(before: Option<Self>, opening: u64, TileAddress { level, x, y }: TileAddress, at: Instant) -> Self {
+        let grown = |(first, last): (i64, i64), index: i64| (first.min(index), last.max(index));
+        let near = |(first, last): (i64, i64), index: i64| {
+            let (low, high) = grown((first, last), index);
+            index >= first - 1 && index <= last + 1 && high - low < MOST_ACROSS
+        };
+        match before {
+            Some(view)
+                if (view.opening, view.level) == (opening, level)
+                    && at.duration_since(view.at) < ONE_VIEW
+                    && near(view.columns, x)
+                    && near(view.rows, y) =>
+            {
+                Self { columns: grown(view.columns, x), rows: grown(view.rows, y), at, ..view }
+            }
+            _ => Self { opening, level, columns: (x, x), rows: (y, y), at, tried: HashSet::new() },
+        }
+    }
+
+    /// What may be asked for next: the tiles around it, then the coarser ones there.
+    fn ring(&self) -> impl Iterator<Item = TileAddress> + use<> {
+        let (level, (left, right), (top, bottom)) = (self.level, self.columns, self.rows);
+        let inside = move |x: i64, y: i64| (left..=right).contains(&x) && (top..=bottom).contains(&y);
+        let around = (top - 1..=bottom + 1)
+            .flat_map(move |y| (left - 1..=right + 1).map(move |x| TileAddress { level, x, y }))
+            .filter(move |tile| !inside(tile.x, tile.y));
+        let half = |index: i64| index.div_euclid(2);
+        let coarser = (half(top - 1)..=half(bottom + 1))
+            .flat_map(move |y| (half(left - 1)..=half(right + 1)).map(move |x| TileAddress { level: level + 1, x, y }));
+        around.chain(coarser)
+    }
 }
 
 enum Work {
@@ -262,8 +321,12 @@ impl Tiles {
     /// Takes note of a new revision of the open project and of what looks different in it; `None` is everything.
     pub fn update(&self, revision: u64, document: Arc<Document>, areas: Option<Vec<Rect>>) {
         let mut state = self.shared.state();
-        let State { scene, cache, .. } = &mut *state;
+        let State { scene, cache, view, .. } = &mut *state;
         let Some(scene) = scene else { return };
+        if let Some(view) = view {
+            // What it has touched may be drawn ahead once more.
+            view.tried.clear();
+        }
         match &areas {
             None => *cache = Cache { clock: cache.clock, ..Cache::default() },
             Some(areas) => cache.forget_in(areas),
@@ -294,10 +357,13 @@ impl Tiles {
                 reply(Err(error));
             }
             Ok(Asked::There(tile)) => {
+                state.look(address);
                 drop(state);
+                self.shared.wake.notify_one();
                 reply(Ok(tile));
             }
             Ok(Asked::Draw(opening)) => {
+                state.look(address);
                 let reply: Reply = Box::new(reply);
                 if let Some(others) = state.drawing.get_mut(&(opening, address)) {
                     others.push((revision, reply));
@@ -356,10 +422,35 @@ impl State {
     /// Forgets everything of the scene; returns what is to be refused.
     fn reset(&mut self) -> Vec<Work> {
         self.cache = Cache::default();
+        self.view = None;
         let (tiles, others) =
             std::mem::take(&mut self.waiting).into_iter().partition(|work| matches!(work, Work::Tile { .. }));
         self.waiting = others;
         tiles
+    }
+
+    /// Takes note that a tile is looked at.
+    fn look(&mut self, address: TileAddress) {
+        let Some(scene) = &self.scene else { return };
+        self.view = Some(View::with(self.view.take(), scene.opening, address, Instant::now()));
+    }
+
+    /// A tile to draw before it is asked for.
+    fn next_ahead(&mut self) -> Option<(u64, TileAddress)> {
+        let Self { scene, cache, drawing, view, ahead, .. } = self;
+        let (scene, view) = (scene.as_ref()?, view.as_mut()?);
+        if *ahead || view.opening != scene.opening || scene.key.is_empty() {
+            return None;
+        }
+        let wanted = view.ring().find(|address| {
+            !view.tried.contains(address)
+                && !cache.tiles.contains_key(address)
+                && !drawing.contains_key(&(scene.opening, *address))
+                && address.rect().is_some_and(|rect| !is_bare(&scene.document, &rect))
+        })?;
+        view.tried.insert(wanted);
+        *ahead = true;
+        Some((scene.opening, wanted))
     }
 
     fn ask(&mut self, key: &str, revision: u64, address: TileAddress) -> Result<Asked, TileError> {
@@ -393,10 +484,18 @@ impl Shared {
                 if state.ended {
                     return;
                 }
-                match state.waiting.pop() {
-                    Some(work) => break work,
-                    None => state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
+                if let Some(work) = state.waiting.pop() {
+                    break work;
                 }
+                if let Some((opening, address)) = state.next_ahead() {
+                    state.drawing.insert((opening, address), Vec::new());
+                    drop(state);
+                    self.tile(opening, address);
+                    state = self.state();
+                    state.ahead = false;
+                    continue;
+                }
+                state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
             };
             match work {
                 Work::Other(work) => {
@@ -829,6 +928,77 @@ mod tests {
         }
         let order: Vec<_> = (0..6).map(|_| receive.recv_timeout(Duration::from_secs(10)).unwrap().0).collect();
         assert_eq!(order, [0, 200, 3, 2, 1, 100]);
+    }
+
+    /// A service of one thread over a large picture, which draws one tile for each message sent; and what it has drawn.
+    fn gated() -> (Tiles, mpsc::Sender<()>, mpsc::Receiver<Rect>) {
+        let tiles = Tiles::new(1).unwrap();
+        let big = Document {
+            layers: vec![layer(1, vec![patch(1, Rect::new(0, 0, 100_000, 100_000), b"a")])],
+            ..Document::default()
+        };
+        let (go, gate) = mpsc::channel::<()>();
+        let (told, drawn) = mpsc::channel();
+        let gate = Mutex::new((gate, told));
+        let inner = draw();
+        let slow: Draw = Arc::new(move |document, rect, size| {
+            let gate = gate.lock().unwrap();
+            gate.0.recv_timeout(Duration::from_secs(20)).map_err(|error| error.to_string())?;
+            gate.1.send(rect).unwrap();
+            inner(document, rect, size)
+        });
+        tiles.open("k", 0, Arc::new(big), slow);
+        (tiles, go, drawn)
+    }
+
+    #[test]
+    fn what_lies_around_a_view_is_drawn_ahead() {
+        let (tiles, go, drawn) = gated();
+        let next = || {
+            go.send(()).unwrap();
+            drawn.recv_timeout(Duration::from_secs(10)).unwrap()
+        };
+        let (send, receive) = mpsc::channel();
+        let ask = |x, y| {
+            let send = send.clone();
+            tiles.request("k", 0, at(0, x, y), move |answer| send.send(answer.is_ok()).unwrap());
+        };
+        ask(2, 2);
+        assert_eq!(next(), at(0, 2, 2).rect().unwrap());
+        assert!(receive.recv_timeout(Duration::from_secs(10)).unwrap());
+        let ahead: HashSet<Rect> = (0..12).map(|_| next()).collect();
+        let around = (1..4).flat_map(|y| (1..4).map(move |x| at(0, x, y))).filter(|tile| *tile != at(0, 2, 2));
+        let coarser = (0..2).flat_map(|y| (0..2).map(move |x| at(1, x, y)));
+        assert_eq!(ahead, around.chain(coarser).map(|tile| tile.rect().unwrap()).collect());
+        // What was drawn ahead is there without being drawn; it only widens the view.
+        while tiles.shared.state().cache.tiles.len() < 13 {
+            thread::sleep(Duration::from_millis(1));
+        }
+        ask(3, 2);
+        assert!(receive.recv_timeout(Duration::from_secs(10)).unwrap());
+    }
+
+    #[test]
+    fn a_newer_view_takes_the_place_of_an_older_ones_ring() {
+        let (tiles, go, drawn) = gated();
+        let next = || {
+            go.send(()).unwrap();
+            drawn.recv_timeout(Duration::from_secs(10)).unwrap()
+        };
+        tiles.request("k", 0, at(0, 2, 2), |_| {});
+        next();
+        let first = at(0, 1, 1).rect().unwrap();
+        // The first of the ring is being drawn, or about to be, when the person looks elsewhere.
+        while !tiles.shared.state().drawing.contains_key(&(1, at(0, 1, 1))) {
+            thread::sleep(Duration::from_millis(1));
+        }
+        tiles.request("k", 0, at(0, 50, 50), |_| {});
+        assert_eq!((next(), next()), (first, at(0, 50, 50).rect().unwrap()), "what is asked for comes before the ring");
+        let near = Rect::new(47 * 512, 47 * 512, 7 * 512, 7 * 512);
+        for _ in 0..12 {
+            let rect = next();
+            assert!(near.contains(&rect), "{rect:?} is of the old ring");
+        }
     }
 
     #[test]
