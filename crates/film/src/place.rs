@@ -77,7 +77,7 @@ impl UnfinishedFile {
 /// The file in an unfinished folder of PNGs that says whether somebody still writes there.
 pub(crate) const CLAIM: &str = ".writing";
 /// Younger ones may not be claimed yet.
-const LEAST_AGE: Duration = Duration::from_secs(60);
+const LEAST_AGE: Duration = Duration::from_mins(1);
 
 /// Marks a file as being written, for as long as it is open: the system takes the lock away when a program dies.
 pub(crate) fn claim(file: &File) {
@@ -99,7 +99,7 @@ pub(crate) fn sweep(folder: &Path) {
         let Some(name) = name.to_str().filter(|name| name.starts_with(UNFINISHED)) else { continue };
         let Ok(kind) = entry.file_type() else { continue };
         let path = entry.path();
-        if kind.is_file() && name.ends_with(".mp4") {
+        if kind.is_file() && Path::new(&*name).extension().is_some_and(|ending| ending == "mp4") {
             if is_abandoned(&path) {
                 let _ = fs::remove_file(&path);
             }
