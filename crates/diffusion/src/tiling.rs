@@ -170,10 +170,10 @@ fn margin(config: &VaeConfig, way: Way, blocks: usize) -> i64 {
         Way::Decode => {
             // Backwards from a pixel: the last convolution, then each block's, and between two blocks the convolution of
             // the upsampling, which doubles what its input is wide.
-            let mut seen = 1;
+            let mut seen = 1_i64;
             for i in 0..blocks {
                 if i > 0 {
-                    seen = (seen + 2) / 2;
+                    seen = (seen + 2).div_euclid(2);
                 }
                 seen += 2 * (config.layers + 1);
             }

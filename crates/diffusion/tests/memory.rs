@@ -112,7 +112,7 @@ fn tiles_join_without_a_seam_or_a_step_in_colour() {
     }
 }
 
-/// A UNet whose first scale attends over all latents: at 128 x 128 the scores alone would take 4 GB.
+/// A UNet whose first scale attends over all latents: at 128 x 128 the scores alone would take 2 GB.
 #[cfg(target_os = "linux")]
 #[test]
 fn attention_does_not_take_memory_by_the_square() {
