@@ -14,7 +14,7 @@ use crate::unet::UNetConfig;
 use crate::vae::Vae;
 use crate::weights::{Source, Weights};
 
-/// What a job takes beside what is counted: prompts, previews, the picture itself, libtorch's own, and gaps in the heap.
+/// What a job takes beside what is counted: prompts, previews, the picture itself, libtorch's own.
 const SLACK: u64 = 192 << 20;
 
 /// What the size of a job depends on.
@@ -173,7 +173,8 @@ impl Sizes {
     fn best(&self, vae: &Vae, job: JobSize, text: Text, free: u64) -> (Estimate, u64) {
         let size = (i64::from(job.height), i64::from(job.width));
         let factor = vae.config().factor();
-        let left = free.saturating_sub(SLACK + self.vae_weight.mapped);
+        // The inverse of what `with_gaps` adds.
+        let left = free.saturating_sub(SLACK + self.vae_weight.mapped) / 5 * 4;
         let ways: &[Way] = if job.fill { &[Way::Encode, Way::Decode] } else { &[Way::Decode] };
         let modes: Vec<(Way, Mode)> = ways.iter().map(|&way| (way, vae.mode(way, size, left))).collect();
         let picture = modes.iter().map(|(way, mode)| mode.bytes(vae.config(), *way, size)).max().unwrap_or(0);
@@ -190,8 +191,8 @@ impl Sizes {
             let (new, held) = if loaded { (0, weight.copied) } else { (weight.copied, 0) };
             let kept = if economies.text_released { 0 } else { weight.mapped + new };
             let freed = if economies.text_released { held } else { 0 };
-            let steps = (unet + kept + denoising).saturating_sub(freed);
-            let ends = (self.vae_weight.mapped + picture).saturating_sub(freed);
+            let steps = (unet + kept + with_gaps(denoising)).saturating_sub(freed);
+            let ends = (self.vae_weight.mapped + with_gaps(picture)).saturating_sub(freed);
             steps.max(ends).max(weight.mapped + new) + SLACK
         };
         if peak(denoising, economies) > free && text.can_go {
@@ -228,6 +229,11 @@ pub(crate) fn numbers(unet: &UNetConfig, (high, wide): (i64, i64)) -> u64 {
         peak = peak.max(convolution.max(attention) * cells(i));
     }
     skips + peak
+}
+
+/// What layers take when the heap has gaps between them: up to a fifth more was measured, from one run to the next.
+fn with_gaps(layers: u64) -> u64 {
+    layers + layers / 4
 }
 
 /// Numbers that the convolutions take for their own copies of the largest weights, whatever the picture's size is. The factor

@@ -58,7 +58,7 @@ pub use adapters::lora::Lora;
 pub use device::{DeviceChoice, Precision};
 pub use error::Error;
 pub use estimate::{Economies, Estimate, JobSize};
-pub use model::{Defaults, ModelInfo, inspect, weights_hash};
+pub use model::{Defaults, ModelInfo, inspect, weights_hash, weights_stamp};
 pub use pipeline::{Fill, Generate, LoadOptions, Observer, Output, Pipeline, Progress, Sampling, Walk};
 pub use scheduler::SAMPLERS;
 pub use tiling::Tiling;

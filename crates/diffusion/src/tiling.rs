@@ -129,8 +129,10 @@ impl Mode {
                         (map, 4.0 * map)
                     }
                 };
-                // Tiles come and go, and the allocator does not find a place for each where another was.
-                (between + 1.5 * tile.max(sample)).max(blocks(plan.blocks, n, high, wide)).max(last)
+                let others = blocks(plan.blocks, n, high, wide);
+                // What comes and goes in these sizes is kept by the allocator, which does not find a place for each tensor
+                // where another was; the factor is measured.
+                (1.5 * (between + tile.max(sample)).max(others)).max(last)
             }
         };
         ((numbers + picture) * 4.0) as u64

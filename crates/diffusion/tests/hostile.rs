@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use outframe_diffusion::{Error, Generate, LoadOptions, Pipeline, Sampling, inspect};
 use serde_json::{Value, json};
 
-/// SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
+/// `SplitMix64` (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
 struct Chance(u64);
 
 impl Chance {

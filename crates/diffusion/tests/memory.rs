@@ -168,7 +168,7 @@ fn estimates_are_above_what_is_measured_and_not_far() {
         let (measured, _) = peak(|| paint(&pipeline, (side, side)));
         println!("{side}: measured {} MB, {estimate:?}", measured >> 20);
         assert!(measured < estimate.peak, "{side}: {measured} bytes, estimated {}", estimate.peak);
-        assert!(estimate.peak < 4 * measured + (200 << 20), "{side}: {measured} bytes, estimated {}", estimate.peak);
+        assert!(estimate.peak < 4 * measured + (300 << 20), "{side}: {measured} bytes, estimated {}", estimate.peak);
     }
 }
 

@@ -17,7 +17,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
         mpsc,
     },
-    time::Instant,
+    time::{Instant, SystemTime},
 };
 
 use anyhow::Context as _;
@@ -62,7 +62,7 @@ fn run() -> anyhow::Result<()> {
     let reader = Reader { shared: Arc::clone(&shared), events: events.clone(), jobs };
     std::thread::Builder::new().name("read".into()).spawn(move || reader.run())?;
 
-    let mut worker = Worker { pipeline: None, upscaler: None, shared, events };
+    let mut worker = Worker { pipeline: None, upscaler: None, hashes: Vec::new(), shared, events };
     for request in queue {
         worker.serve(request);
     }
@@ -178,10 +178,15 @@ impl Reader {
 /// What tells whether the loaded upscaler is the one that is asked for: file, device and precision.
 type UpscalerKey = (PathBuf, String, String);
 
+/// What tells that weights are those that were read: see [`diffusion::weights_stamp`].
+type Stamp = Vec<(PathBuf, u64, Option<SystemTime>)>;
+
 /// The computing thread.
 struct Worker {
     pipeline: Option<diffusion::Pipeline>,
     upscaler: Option<(UpscalerKey, diffusion::Upscaler)>,
+    /// Of the models that were loaded, because hashing reads a whole file.
+    hashes: Vec<(Stamp, String)>,
     shared: Arc<Shared>,
     events: mpsc::Sender<Frame<Event>>,
 }
@@ -252,11 +257,22 @@ impl Worker {
             info: model_info(pipeline.info()),
             device: pipeline.device(),
             precision: pipeline.precision().to_string(),
-            hash: diffusion::weights_hash(model).map_err(|error| wire(&error))?,
+            hash: self.hash(model).map_err(|error| wire(&error))?,
             seconds: started.elapsed().as_secs_f64(),
         };
         self.pipeline = Some(pipeline);
         Ok(event)
+    }
+
+    /// The hash of a model's weights, which are read for it only when they are not those that were read before.
+    fn hash(&mut self, model: &Path) -> Result<String, diffusion::Error> {
+        let stamp = diffusion::weights_stamp(model)?;
+        if let Some((_, hash)) = self.hashes.iter().find(|(known, _)| *known == stamp) {
+            return Ok(hash.clone());
+        }
+        let hash = diffusion::weights_hash(model)?;
+        self.hashes.push((stamp, hash.clone()));
+        Ok(hash)
     }
 
     fn pipeline(&self) -> Result<&diffusion::Pipeline, WireError> {
