@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::estimate::gigabytes;
+
 /// Everything that can go wrong between a model folder and a finished picture.
 ///
 /// Each message says what was tried on what; where a person can do something about it, it says what.
@@ -134,6 +136,18 @@ pub enum Error {
         doing: String,
         /// What libtorch said.
         message: String,
+    },
+    /// The job or the model would need more memory than is free; nothing was begun.
+    #[error("{what} needs {} of memory, and {} are free: {advice}", gigabytes(*needed), gigabytes(*free))]
+    TooLarge {
+        /// What was asked for.
+        what: String,
+        /// Bytes that it would take at its peak.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+        /// What to do.
+        advice: String,
     },
     /// libtorch refused an operation.
     #[error("libtorch failed while {doing}: {message}")]

@@ -1,6 +1,6 @@
 //! The few layers that every network here is made of, with weights that are checked when they are taken.
 
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 use crate::Error;
 use crate::adapters::slot::Slot;
@@ -41,6 +41,18 @@ impl Conv {
     pub(crate) fn load(at: &Scope<'_>, inputs: i64, outputs: i64, kernel: i64, stride: i64) -> Result<Self, Error> {
         let weight = at.slot("weight", &[outputs, inputs, kernel, kernel])?;
         Ok(Self { weight, bias: at.take("bias", &[outputs])?, stride, padding: kernel / 2 })
+    }
+
+    /// With or without a bias, as the file has it; stride 1.
+    pub(crate) fn load_any(at: &Scope<'_>, inputs: i64, outputs: i64, kernel: i64) -> Result<Self, Error> {
+        let weight = at.slot("weight", &[outputs, inputs, kernel, kernel])?;
+        let bias = if at.has("bias") {
+            at.take("bias", &[outputs])?
+        } else {
+            let like = weight.base();
+            like.f_new_zeros([outputs], (like.kind(), like.device()))?
+        };
+        Ok(Self { weight, bias, stride: 1, padding: kernel / 2 })
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor, Error> {
@@ -93,12 +105,55 @@ pub(crate) fn split_heads(x: &Tensor, heads: i64) -> Result<Tensor, Error> {
     Ok(x.f_view([n, length, heads, width / heads])?.f_transpose(1, 2)?)
 }
 
+/// So many numbers the scores of attention may have where a kernel holds them all at once.
+const MAX_SCORES: i64 = 1 << 28;
+
 /// Attention over `[N, heads, L, d]`, merged back to `[N, L, heads * d]`.
 ///
 /// libtorch's fused kernels sum in f32 in every precision, so models that ask for `upcast_attention` (SD 2.x) need no
-/// more than this.
+/// more than this. On the processor and on CUDA they never hold all scores; elsewhere the queries are taken in slices when
+/// there would be too many.
 pub(crate) fn attend(query: &Tensor, key: &Tensor, value: &Tensor, causal: bool) -> Result<Tensor, Error> {
+    let (n, heads, length, _) = query.size4()?;
+    let scores = n * heads * length * key.size4()?.2;
+    if causal || scores <= MAX_SCORES || matches!(query.device(), Device::Cpu | Device::Cuda(_)) {
+        return attend_at_once(query, key, value, causal);
+    }
+    attend_in_slices(query, key, value, (MAX_SCORES / (scores / length)).max(1))
+}
+
+/// As [`attend`], for so many queries at a time.
+fn attend_in_slices(query: &Tensor, key: &Tensor, value: &Tensor, rows: i64) -> Result<Tensor, Error> {
+    let (_, _, length, _) = query.size4()?;
+    let slices = (0..length).step_by(rows.max(1) as usize).map(|from| {
+        let part = query.f_narrow(2, from, rows.min(length - from))?;
+        attend_at_once(&part, key, value, false)
+    });
+    Ok(Tensor::f_cat(&slices.collect::<Result<Vec<_>, Error>>()?, 1)?)
+}
+
+fn attend_at_once(query: &Tensor, key: &Tensor, value: &Tensor, causal: bool) -> Result<Tensor, Error> {
     let out = Tensor::f_scaled_dot_product_attention::<&Tensor>(query, key, value, None, 0.0, causal, None, false)?;
     let (n, heads, length, width) = out.size4()?;
     Ok(out.f_transpose(1, 2)?.f_reshape([n, length, heads * width])?)
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Kind;
+
+    use super::*;
+
+    #[test]
+    fn slices_of_the_queries_give_the_same() {
+        let random = |len: i64| Tensor::randn([2, 3, len, 8], (Kind::Float, Device::Cpu));
+        let (query, key, value) = (random(37), random(21), random(21));
+        let whole = attend(&query, &key, &value, false).unwrap();
+        for rows in [1, 5, 37, 100] {
+            let sliced = attend_in_slices(&query, &key, &value, rows).unwrap();
+            assert_eq!(sliced.size(), [2, 37, 24]);
+            let gap = f64::try_from((&sliced - &whole).abs().max()).unwrap();
+            assert!(gap < 1e-5, "{rows}: {gap}");
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use serde_json::Value;
 use tch::{Device, Kind};
@@ -321,11 +322,24 @@ pub fn inspect(path: &Path) -> Result<ModelInfo, Error> {
 ///
 /// It reads all of it, about a second per gigabyte.
 pub fn weights_hash(path: &Path) -> Result<String, Error> {
-    let files = if path.is_file() { vec![path.to_path_buf()] } else { find_files(&path.join("unet"), NETWORK)?.files };
     let mut hasher = blake3::Hasher::new();
-    for path in files {
+    for path in hashed_files(path)? {
         let read = |source| Error::Read { path: path.clone(), source };
         hasher.update_reader(std::fs::File::open(&path).map_err(read)?).map_err(read)?;
     }
     Ok(hasher.finalize().to_hex().to_string())
+}
+
+/// What tells without reading them that the weights are still those that [`weights_hash`] read: each file with its length
+/// and time of change.
+pub fn weights_stamp(path: &Path) -> Result<Vec<(PathBuf, u64, Option<SystemTime>)>, Error> {
+    let stamp = |path: PathBuf| {
+        let found = std::fs::metadata(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
+        Ok((path, found.len(), found.modified().ok()))
+    };
+    hashed_files(path)?.into_iter().map(stamp).collect()
+}
+
+fn hashed_files(path: &Path) -> Result<Vec<PathBuf>, Error> {
+    Ok(if path.is_file() { vec![path.to_path_buf()] } else { find_files(&path.join("unet"), NETWORK)?.files })
 }

@@ -42,6 +42,20 @@ pub(crate) fn to_image(pixels: &Tensor) -> Result<RgbImage, Error> {
         .ok_or_else(|| Error::from_torch_message("the decoded picture has an odd number of bytes"))
 }
 
+/// The most that a tiny decoder's preview measures along either side.
+const MAX_DECODED_PREVIEW: i64 = 256;
+
+/// A picture of at most 256 pixels along either side.
+pub(crate) fn to_small_image(pixels: &Tensor) -> Result<RgbImage, Error> {
+    let (_, _, height, width) = pixels.size4()?;
+    let longest = height.max(width);
+    if longest <= MAX_DECODED_PREVIEW {
+        return to_image(pixels);
+    }
+    let fit = |side: i64| (side * MAX_DECODED_PREVIEW / longest).max(1);
+    to_image(&pixels.f_adaptive_avg_pool2d([fit(height), fit(width)])?)
+}
+
 /// A linear guess at the colours of latents: much cheaper than decoding, and good enough to watch.
 #[derive(Debug)]
 pub(crate) struct Preview {

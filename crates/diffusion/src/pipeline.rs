@@ -12,12 +12,16 @@ use tch::{Device, Kind, Tensor};
 use crate::adapters::embedding::{Embedding, Words};
 use crate::adapters::lora::{Applied, Lora};
 use crate::device::{DeviceChoice, Precision, device_name};
+use crate::encoder::Encoder;
 use crate::error::{Error, guard};
+use crate::estimate::{Economies, Estimate, JobSize, Sizes, Text};
 use crate::model::{Description, ModelInfo};
 use crate::noise::{Purpose, normal};
-use crate::picture::{Preview, mask_to_tensor, to_image, to_tensor};
+use crate::picture::{Preview, mask_to_tensor, to_image, to_small_image, to_tensor};
 use crate::scheduler::{Ask, Level, Schedule};
 use crate::text::{Encoded, TextEncoder, prompt, tokens};
+use crate::tiling::Tiling;
+use crate::tiny::{self, Tiny};
 use crate::unet::{Added, Conditioning, UNet};
 use crate::vae::Vae;
 
@@ -39,6 +43,11 @@ pub struct LoadOptions {
     /// Another autoencoder than the model's own: a folder in the diffusers layout, or one `SafeTensors` file. A file does
     /// not tell how its latents are scaled; that must be as in the model's own.
     pub vae: Option<PathBuf>,
+    /// When the autoencoder cuts pictures into tiles.
+    pub tiling: Tiling,
+    /// Bytes of memory that are free on the processor's side, where that is known: a model that cannot fit is then refused
+    /// before anything of it is read.
+    pub free_memory: Option<u64>,
 }
 
 /// What both kinds of request have in common.
@@ -150,9 +159,14 @@ pub struct Pipeline {
     schedule: Schedule,
     unet: UNet,
     vae: Vae,
-    text: Box<dyn TextEncoder>,
+    text: Encoder,
+    sizes: Sizes,
+    economies: Economies,
     device: Device,
     precision: Precision,
+    /// Decodes previews, where there is one for this model; else why it could not be loaded.
+    tiny: Option<Tiny>,
+    tiny_problem: Option<String>,
     preview: OnceLock<Preview>,
     /// The latents of an empty picture by height and width, for painting with a model made for filling.
     empty: Mutex<Vec<((i64, i64), Tensor)>>,
@@ -185,18 +199,51 @@ impl Pipeline {
             if let Some(threads) = options.threads {
                 tch::set_num_threads(i32::try_from(threads.clamp(1, 1024)).unwrap_or(1));
             }
-            let Description { info, unet, vae, text, schedule, parts } =
-                Description::read(path, options.vae.as_deref())?;
-            let (unet, vae, text) = tch::no_grad(|| {
+            let model = Description::read(path, options.vae.as_deref())?;
+            let sizes = Sizes::read(&model, device, precision.kind())?;
+            if let Some(free) = options.free_memory.filter(|&free| device == Device::Cpu && sizes.loading() > free) {
+                let what = format!("loading {} as {precision}", model.info.name);
+                let advice = "close other programs, or use a smaller model".to_owned();
+                return Err(Error::TooLarge { what, needed: sizes.loading(), free, advice });
+            }
+            let Description { info, unet, vae, text, schedule, parts } = model;
+            let (unet, mut vae, text) = tch::no_grad(|| {
                 Ok::<_, Error>((
                     UNet::load(unet, &parts.unet.1, device, precision.kind())?,
                     Vae::load(vae, &parts.vae.1, device)?,
-                    text.load(&parts.text, device, precision.kind())?,
+                    Encoder::load(text, parts.text, device, precision.kind())?,
                 ))
             })?;
+            vae.set_tiling(options.tiling);
+            let economies = Economies::default();
+            // SDXL's latents are others than those of 1.x and 2.x, and other families have decoders of their own only.
+            let name = if info.family.starts_with("SDXL") { "taesdxl" } else { "taesd" };
+            let found = tiny::find(path, name, info.family.starts_with("SD"));
+            let tiny = found.map(|path| tch::no_grad(|| Tiny::load(&path, info.latent_channels, device)));
+            let (tiny, tiny_problem) = match tiny {
+                Some(Ok(tiny)) => (Some(tiny), None),
+                Some(Err(error)) => (None, Some(format!("Previews are rougher than they could be: {error}"))),
+                None => (None, None),
+            };
             let (preview, empty) = (OnceLock::new(), Mutex::new(Vec::new()));
             let (loras, words) = (Applied::default(), Words::default());
-            Ok(Self { info, schedule, unet, vae, text, device, precision, preview, empty, loras, words })
+            Ok(Self {
+                info,
+                schedule,
+                unet,
+                vae,
+                text,
+                sizes,
+                economies,
+                device,
+                precision,
+                tiny,
+                tiny_problem,
+                preview,
+                empty,
+                loras,
+                words,
+            })
         })
     }
 
@@ -230,7 +277,10 @@ impl Pipeline {
     /// Names the file and the layer that is damaged, not supported, or made for another model; then the `LoRA`s from
     /// before stay in force.
     pub fn set_loras(&mut self, loras: &[Lora]) -> Result<Vec<String>, Error> {
-        guard("applying LoRAs", || tch::no_grad(|| self.loras.set(loras, self.unet.slots(), &self.text.slots())))
+        guard("applying LoRAs", || {
+            let (unet, applied) = (self.unet.slots(), &mut self.loras);
+            self.text.with(|text| tch::no_grad(|| applied.set(loras, unet, &text.slots())))
+        })
     }
 
     /// Teaches the text encoder exactly these words (textual inversion), in place of those from before; none gives back
@@ -240,7 +290,39 @@ impl Pipeline {
     /// Names the file that is damaged or made for another model, or the word that cannot be one; then the words from
     /// before stay.
     pub fn set_embeddings(&mut self, embeddings: &[Embedding]) -> Result<(), Error> {
-        guard("teaching words", || tch::no_grad(|| self.words.set(embeddings, self.text.clips())))
+        guard("teaching words", || {
+            let words = &mut self.words;
+            self.text.with(|text| tch::no_grad(|| words.set(embeddings, text.clips())))
+        })
+    }
+
+    /// Decides how the next jobs are carried out when so many bytes are free beside what this process holds already, up to
+    /// the size of this one. On GPUs nothing is decided: they answer themselves when their memory is full, and the
+    /// autoencoder then goes on in tiles.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] when the job does not fit.
+    pub fn plan(&mut self, job: JobSize, free: u64) -> Result<Estimate, Error> {
+        // Adapters live in the encoder and would be gone with it.
+        let text = Text { loaded: self.text.is_loaded(), can_go: self.loras.none() && self.words.none() };
+        let free = if self.device == Device::Cpu { free } else { u64::MAX };
+        let (estimate, limit) = self.sizes.plan(&self.vae, job, text, free)?;
+        self.economies = estimate.economies;
+        self.vae.set_limit(limit);
+        Ok(estimate)
+    }
+
+    /// Carries the next jobs out with these economies, up to the next [`Pipeline::plan`]; tiles are as small as they get.
+    #[doc(hidden)]
+    pub fn set_economies(&mut self, economies: Economies) {
+        self.economies = economies;
+        self.vae.set_limit(if economies.tiles { 0 } else { u64::MAX });
+    }
+
+    /// Whether the text encoder is in memory.
+    #[doc(hidden)]
+    pub fn holds_text_encoder(&self) -> bool {
+        self.text.is_loaded()
     }
 
     /// Paints a new picture.
@@ -402,6 +484,7 @@ impl Pipeline {
         let (height, width) = ((high * self.info.vae_factor) as f64, (wide * self.info.vae_factor) as f64);
         let mut prompts = Prompts::new(self, sampling, guided, [height, width, 0.0, 0.0, height, width])?;
         let mut warnings = BTreeSet::new();
+        warnings.extend(self.tiny_problem.iter().filter(|_| sampling.preview).cloned());
 
         let noise = noise.f_to_device(self.device)?;
         let mut latents = match known {
@@ -448,8 +531,13 @@ impl Pipeline {
         conditioning: &Conditioning,
     ) -> Result<Tensor, Error> {
         let Some(sampling) = guided else { return self.unet.forward(input, timestep, conditioning) };
-        let both = self.unet.forward(&Tensor::f_cat(&[input, input], 0)?, timestep, conditioning)?;
-        let (away, toward) = (both.f_narrow(0, 0, 1)?, both.f_narrow(0, 1, 1)?);
+        let (away, toward) = if self.economies.one_by_one {
+            let away = self.unet.forward(input, timestep, &conditioning.one(0)?)?;
+            (away, self.unet.forward(input, timestep, &conditioning.one(1)?)?)
+        } else {
+            let both = self.unet.forward(&Tensor::f_cat(&[input, input], 0)?, timestep, conditioning)?;
+            (both.f_narrow(0, 0, 1)?, both.f_narrow(0, 1, 1)?)
+        };
         let led = away.f_add(&toward.f_sub(&away)?.f_mul_scalar(sampling.guidance)?)?;
         if sampling.guidance_rescale <= 0.0 {
             return Ok(led);
@@ -485,6 +573,11 @@ impl Pipeline {
 
     /// A small picture of the latents that the network aims at.
     fn look(&self, clean: &Tensor, known: Option<&Known>) -> Result<RgbImage, Error> {
+        if let Some(tiny) = &self.tiny {
+            let put_back = |known: &Known| put_back(clean, known, clean, Level::CLEAN, 1.0);
+            let whole = known.map_or_else(|| Ok(clean.shallow_clone()), put_back)?;
+            return to_small_image(&tiny.look(&whole)?);
+        }
         let preview = if let Some(preview) = self.preview.get() {
             preview
         } else {
@@ -590,7 +683,20 @@ impl<'a> Prompts<'a> {
         [prompt, negative]: &[Vec<prompt::Span>; 2],
         warnings: &mut BTreeSet<String>,
     ) -> Result<Conditioning, Error> {
-        let text = &*self.pipeline.text;
+        let pipeline = self.pipeline;
+        let made = pipeline.text.with(|text| self.encode_with(text, [prompt, negative], warnings))?;
+        if pipeline.economies.text_released {
+            pipeline.text.release();
+        }
+        Ok(made)
+    }
+
+    fn encode_with(
+        &self,
+        text: &dyn TextEncoder,
+        [prompt, negative]: [&[prompt::Span]; 2],
+        warnings: &mut BTreeSet<String>,
+    ) -> Result<Conditioning, Error> {
         let encode = |spans: &[prompt::Span], least, what| {
             prompt::encode(text, spans, self.skip, least).map_err(|error| error.while_doing(what))
         };

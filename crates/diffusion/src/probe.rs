@@ -8,9 +8,12 @@ use crate::Error;
 use crate::adapters::embedding::{Embedding, Words};
 use crate::adapters::lora::{Applied, Lora};
 use crate::config::Config;
+use crate::estimate::{numbers, scratch};
 use crate::model::{Description, NETWORK};
 use crate::scheduler::{Ask, Schedule};
 use crate::text::{TextEncoder, TextInfo, TextPart, Tokenizer, prompt};
+use crate::tiling::{Tiling, Way};
+use crate::tiny::Tiny;
 use crate::unet::{Added, Conditioning, UNet, UNetConfig};
 use crate::vae::{Vae, VaeConfig};
 use crate::weights::find_files;
@@ -30,6 +33,11 @@ impl LoadedUNet {
             let config = UNetConfig::read(&Config::read(&dir.join("config.json"))?)?;
             UNet::load(config, &find_files(dir, NETWORK)?, Device::Cpu, kind).map(Self)
         })
+    }
+
+    /// Bytes that a step is estimated to take beside the weights.
+    pub fn estimate(&self, batch: u64, (high, wide): (i64, i64)) -> u64 {
+        (batch * numbers(self.0.config(), (high, wide)) + scratch(self.0.config())) * 4
     }
 
     /// Prepares the prompt's vectors, `[N, tokens, cross_attention_dim]`.
@@ -100,6 +108,48 @@ pub fn vae(dir: &Path, pixels: &Tensor, latents: &Tensor) -> Result<(Tensor, Ten
         let vae = Vae::load(config, &find_files(dir, NETWORK)?, Device::Cpu)?;
         Ok((vae.encode(pixels)?, vae.decode(latents)?))
     })
+}
+
+/// An autoencoder on the processor within a number of bytes.
+#[derive(Debug)]
+pub struct LoadedVae(Vae, u64);
+
+impl LoadedVae {
+    /// Loads an autoencoder from a folder with config.json and weights. It takes the fastest way that needs at most `limit`
+    /// bytes.
+    pub fn load(dir: &Path, (tiling, limit): (Tiling, u64)) -> Result<Self, Error> {
+        tch::no_grad(|| {
+            let config = VaeConfig::read(&Config::read(&dir.join("config.json"))?)?;
+            let mut vae = Vae::load(config, &find_files(dir, NETWORK)?, Device::Cpu)?;
+            vae.set_tiling(tiling);
+            vae.set_limit(limit);
+            Ok(Self(vae, limit))
+        })
+    }
+
+    /// Pixels to latents.
+    pub fn encode(&self, pixels: &Tensor) -> Result<Tensor, Error> {
+        tch::no_grad(|| self.0.encode(pixels))
+    }
+
+    /// Latents to pixels.
+    pub fn decode(&self, latents: &Tensor) -> Result<Tensor, Error> {
+        tch::no_grad(|| self.0.decode(latents))
+    }
+
+    /// The ways that are taken for a picture of so many pixels, and the bytes that they are estimated to take.
+    pub fn ways(&self, (high, wide): (i64, i64)) -> [(String, u64); 2] {
+        [Way::Encode, Way::Decode].map(|way| {
+            let mode = self.0.mode(way, (high, wide), self.1);
+            (format!("{mode:?}"), mode.bytes(self.0.config(), way, (high, wide)))
+        })
+    }
+}
+
+/// Decodes latents with a tiny decoder, a folder or a file.
+pub fn tiny(path: &Path, latents: &Tensor) -> Result<Tensor, Error> {
+    let channels = latents.size4()?.1;
+    tch::no_grad(|| Tiny::load(path, channels, Device::Cpu)?.decode(latents))
 }
 
 /// The text encoder of a folder that may hold nothing else; its `model_index.json` counts, when it has one.

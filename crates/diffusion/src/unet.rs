@@ -164,6 +164,24 @@ impl UNetConfig {
     }
 }
 
+/// What of one scale of the network its memory depends on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scale {
+    pub(crate) channels: i64,
+    pub(crate) layers: i64,
+    pub(crate) attends: bool,
+}
+
+impl UNetConfig {
+    /// The scales, the finest first; each has half the resolution of the one before.
+    pub(crate) fn scales(&self) -> Vec<Scale> {
+        let n = self.channels.len();
+        let attends = |i: usize| self.down[i] == Kinds::CrossAttention || self.up[n - 1 - i] == Kinds::CrossAttention;
+        let scale = |i: usize| Scale { channels: self.channels[i], layers: self.layers[i], attends: attends(i) };
+        (0..n).map(scale).collect()
+    }
+}
+
 /// Refuses configurations that ask for features which change the computation and are not here.
 fn refuse_what_is_not_built(config: &Config) -> Result<(), Error> {
     for key in [
@@ -211,6 +229,20 @@ pub(crate) struct Conditioning {
     keys_values: Vec<(Tensor, Tensor)>,
     /// `[N, 4 * channels]`.
     added: Option<Tensor>,
+}
+
+impl Conditioning {
+    /// That of one of the prompts only; `index` counts them.
+    pub(crate) fn one(&self, index: i64) -> Result<Self, Error> {
+        let part = |x: &Tensor| -> Result<Tensor, Error> {
+            Ok(if x.size().first() == Some(&1) { x.shallow_clone() } else { x.f_narrow(0, index, 1)? })
+        };
+        let keys_values = self.keys_values.iter().map(|(keys, values)| Ok((part(keys)?, part(values)?)));
+        Ok(Self {
+            keys_values: keys_values.collect::<Result<_, Error>>()?,
+            added: self.added.as_ref().map(part).transpose()?,
+        })
+    }
 }
 
 /// What SDXL is told beside the prompt's context.
@@ -274,6 +306,11 @@ impl UNet {
         let conv_out = Conv::load(&at.at("conv_out"), first, config.out_channels, 3, 1)?;
         let keep = weights.finish(|name| name.ends_with(".position_ids"))?;
         Ok(Self { config, time_1, time_2, add, conv_in, down, mid, up, norm_out, conv_out, device, kind, keep })
+    }
+
+    /// The sizes of its layers.
+    pub(crate) fn config(&self) -> &UNetConfig {
+        &self.config
     }
 
     /// The weights that adapters can patch.

@@ -1,4 +1,8 @@
-//! The autoencoder between pictures and latents: diffusers-rs computes, this module brings the weights in.
+//! The autoencoder between pictures and latents: diffusers-rs computes, this module brings the weights in. Pictures that
+//! would need too much memory go through [`crate::tiling`].
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use diffusers::models::vae::{AutoEncoderKL, AutoEncoderKLConfig};
 use serde_json::{Value, json};
@@ -6,15 +10,17 @@ use tch::{Device, Kind, Tensor, nn};
 
 use crate::Error;
 use crate::config::Config;
+use crate::error::guard;
+use crate::tiling::{Mode, Net, Tiling, Way};
 use crate::weights::{Keep, Source, Weights};
 
 /// What vae/config.json says.
 #[derive(Debug, Clone)]
 pub(crate) struct VaeConfig {
     pub(crate) latent_channels: i64,
-    channels: Vec<i64>,
-    layers: i64,
-    groups: i64,
+    pub(crate) channels: Vec<i64>,
+    pub(crate) layers: i64,
+    pub(crate) groups: i64,
     scaling: f64,
     shift: f64,
     quant_conv: bool,
@@ -83,6 +89,11 @@ pub(crate) struct Vae {
     config: VaeConfig,
     model: AutoEncoderKL,
     device: Device,
+    /// Every tensor of `model` by its name there.
+    tensors: BTreeMap<String, Tensor>,
+    tiling: Tiling,
+    /// So many bytes the layers may take beside the weights.
+    limit: AtomicU64,
     /// Last, because fields are dropped in order: the tensors above may lie in this map.
     _keep: Keep,
 }
@@ -105,18 +116,39 @@ impl Vae {
         };
         let model = AutoEncoderKL::new(store.root(), 3, 3, settings);
         store.freeze();
-        let variables: std::collections::BTreeMap<String, Tensor> = store.variables().into_iter().collect();
-        for (name, mut variable) in variables {
+        let mut tensors: BTreeMap<String, Tensor> = store.variables().into_iter().collect();
+        for (name, variable) in &mut tensors {
             let shape = variable.size();
             let loaded = match name.split('.').next() {
-                Some("quant_conv") => point_quant_conv(&weights, &config, &name, &shape)?,
+                Some("quant_conv") => point_quant_conv(&weights, &config, name, &shape)?,
                 Some("post_quant_conv") if !config.post_quant_conv => identity_conv(&shape)?,
-                _ => weights.take(&file_name_of(&weights, &name), &shape)?,
+                _ => weights.take(&file_name_of(&weights, name), &shape)?,
             };
             tch::no_grad(|| variable.f_set_data(&loaded.f_to_device(device)?))?;
         }
         let keep = weights.finish(|_| false)?;
-        Ok(Self { config, model, device, _keep: keep })
+        let (tiling, limit) = (Tiling::Auto, AtomicU64::new(u64::MAX));
+        Ok(Self { config, model, device, tensors, tiling, limit, _keep: keep })
+    }
+
+    /// When to cut pictures into tiles.
+    pub(crate) fn set_tiling(&mut self, tiling: Tiling) {
+        self.tiling = tiling;
+    }
+
+    /// How many bytes the layers may take beside the weights from now on.
+    pub(crate) fn set_limit(&self, bytes: u64) {
+        self.limit.store(bytes, Ordering::Relaxed);
+    }
+
+    /// The sizes of its layers.
+    pub(crate) fn config(&self) -> &VaeConfig {
+        &self.config
+    }
+
+    /// How a picture of this many pixels is carried out within a number of bytes.
+    pub(crate) fn mode(&self, way: Way, size: (i64, i64), limit: u64) -> Mode {
+        Mode::choose(&self.config, way, size, limit, self.tiling)
     }
 
     /// The mean of the latent distribution, scaled: `[N, 3, H, W]` in -1..=1 to `[N, latent_channels, h, w]`.
@@ -124,7 +156,8 @@ impl Vae {
     /// The mean rather than a draw, so that the same picture always has the same latents.
     pub(crate) fn encode(&self, pixels: &Tensor) -> Result<Tensor, Error> {
         let pixels = pixels.f_to_device(self.device)?.f_to_kind(Kind::Float)?;
-        let mean = self.model.encode(&pixels).sample();
+        let (_, _, high, wide) = pixels.size4()?;
+        let mean = self.within(Way::Encode, (high, wide), &pixels)?;
         Ok(mean.f_sub_scalar(self.config.shift)?.f_mul_scalar(self.config.scaling)?)
     }
 
@@ -132,7 +165,49 @@ impl Vae {
     pub(crate) fn decode(&self, latents: &Tensor) -> Result<Tensor, Error> {
         let latents =
             latents.f_to_kind(Kind::Float)?.f_div_scalar(self.config.scaling)?.f_add_scalar(self.config.shift)?;
-        Ok(self.model.decode(&latents))
+        let (_, _, high, wide) = latents.size4()?;
+        let factor = self.config.factor();
+        self.within(Way::Decode, (high * factor, wide * factor), &latents)
+    }
+
+    /// Runs one way within the limit, and more frugally when memory runs out nevertheless.
+    fn within(&self, way: Way, size: (i64, i64), x: &Tensor) -> Result<Tensor, Error> {
+        let mode = self.mode(way, size, self.limit.load(Ordering::Relaxed));
+        match self.run(way, mode, x) {
+            Err(Error::OutOfMemory { .. }) if self.tiling != Tiling::Never => {
+                let frugal = self.mode(way, size, 0);
+                self.run(way, frugal, x)
+            }
+            result => result,
+        }
+    }
+
+    /// The layers one by one.
+    pub(crate) fn net(&self) -> Net<'_> {
+        Net { tensors: &self.tensors, config: &self.config }
+    }
+
+    fn run(&self, way: Way, mode: Mode, x: &Tensor) -> Result<Tensor, Error> {
+        if mode == Mode::Whole {
+            // diffusers-rs panics where libtorch fails.
+            return guard("running the autoencoder", || {
+                Ok(match way {
+                    Way::Encode => self.model.encode(x).sample(),
+                    Way::Decode => self.model.decode(x),
+                })
+            });
+        }
+        let net = self.net();
+        let (n, _, _, _) = x.size4()?;
+        let one = |i: i64| {
+            let x = x.f_narrow(0, i, 1)?;
+            tch::no_grad(|| match way {
+                Way::Encode => net.encode(&x, mode),
+                Way::Decode => net.decode(&x, mode),
+            })
+        };
+        let all = (0..n).map(one).collect::<Result<Vec<_>, _>>()?;
+        Ok(if let [only] = all.as_slice() { only.shallow_clone() } else { Tensor::f_cat(&all, 0)? })
     }
 }
 

@@ -272,6 +272,23 @@ impl Weights {
         bytes.into_iter().max_by_key(|(_, size)| *size).map_or_else(String::new, |(name, _)| name.to_lowercase())
     }
 
+    /// Bytes that the tensors take where they lie in the files, and those that they take converted to the wanted format or
+    /// on another device.
+    pub(crate) fn bytes(&self) -> (u64, u64) {
+        let (mut mapped, mut copied) = (0, 0);
+        for entry in self.entries.values() {
+            let stored = (entry.end - entry.start) as u64;
+            let aligned = kind_of(entry.dtype).is_some_and(|kind| entry.start.is_multiple_of(kind.elt_size_in_bytes()));
+            if kind_of(entry.dtype) == Some(self.kind) && self.device == Device::Cpu && aligned && !entry.transposed {
+                mapped += stored;
+            } else {
+                let numbers: u64 = entry.shape.iter().map(|&n| n as u64).fold(1, u64::saturating_mul);
+                copied += numbers.saturating_mul(self.kind.elt_size_in_bytes() as u64);
+            }
+        }
+        (mapped, copied)
+    }
+
     /// Whether the file has a tensor of this name.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.entries.contains_key(name)
@@ -366,6 +383,11 @@ impl<'a> Scope<'a> {
     pub(crate) fn at(&self, name: impl std::fmt::Display) -> Scope<'a> {
         let prefix = if self.prefix.is_empty() { name.to_string() } else { format!("{}.{name}", self.prefix) };
         Scope { weights: self.weights, prefix }
+    }
+
+    /// Whether there is a tensor `name` here.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.weights.has(&self.at(name).prefix)
     }
 
     /// The tensor `name` here, which must have this shape.

@@ -290,6 +290,14 @@ fn inspecting_tells_what_loading_finds() {
     assert_eq!(back, info);
     assert_eq!(weights_hash(&fixture("filler")).unwrap().len(), 64);
 
+    let dir = copy("filler");
+    let stamp = || outframe_diffusion::weights_stamp(dir.path()).unwrap();
+    let before = stamp();
+    assert_eq!(before, stamp());
+    let file = before[0].0.clone();
+    std::fs::write(&file, [std::fs::read(&file).unwrap(), vec![0]].concat()).unwrap();
+    assert_ne!(before, stamp());
+
     let starter = inspect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/starter")).unwrap();
     assert_eq!(starter.family, "starter (MiniLM)");
     assert_eq!((starter.native_size, starter.token_limit, starter.in_channels), (256, 32, 9));

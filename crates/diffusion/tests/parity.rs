@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use image::{GrayImage, Luma, Rgb, RgbImage};
-use outframe_diffusion::{Fill, Generate, LoadOptions, Pipeline, Sampling, Walk, probe};
+use outframe_diffusion::{Fill, Generate, LoadOptions, Pipeline, Sampling, Tiling, Walk, probe};
 use tch::{Kind, Tensor};
 
 /// What f32 arithmetic in another order may differ by.
@@ -71,6 +71,24 @@ fn autoencoders() {
         let (encoded, decoded) = probe::vae(&dir, &io["pixels"], &io["latents"]).unwrap();
         assert_close(&format!("{name} encode"), &encoded, &io["encoded"]);
         assert_close(&format!("{name} decode"), &decoded, &io["decoded"]);
+        // Layer by layer, as large pictures go.
+        let layers = probe::LoadedVae::load(&dir, (Tiling::Auto, 0)).unwrap();
+        assert_close(&format!("{name} encode by layers"), &layers.encode(&io["pixels"]).unwrap(), &io["encoded"]);
+        assert_close(&format!("{name} decode by layers"), &layers.decode(&io["latents"]).unwrap(), &io["decoded"]);
+    }
+}
+
+#[test]
+fn tiny_decoders() {
+    let dir = fixtures().join("tiny");
+    let io = tensors(&dir.join("io.safetensors"));
+    for name in ["taesd", "taesd_decoder.safetensors"] {
+        let decoded = probe::tiny(&dir.join(name), &io["latents"]).unwrap();
+        assert_close(name, &decoded, &io["decoded"]);
+    }
+    // A file of another kind is no tiny decoder.
+    for other in ["vaes/groups32/diffusion_pytorch_model.safetensors", "tiny/io.safetensors", "models/painter/unet"] {
+        assert!(probe::tiny(&fixtures().join(other), &io["latents"]).is_err(), "{other}");
     }
 }
 

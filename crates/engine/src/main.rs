@@ -4,6 +4,8 @@
 //! job runs, and ends the process at once when the parent is gone), the main one runs jobs one after the other, and one
 //! writes events.
 
+mod memory;
+
 use std::{
     collections::HashSet,
     io::{self, IsTerminal, Read, Write},
@@ -15,15 +17,15 @@ use std::{
         atomic::{AtomicU64, Ordering},
         mpsc,
     },
-    time::Instant,
+    time::{Instant, SystemTime},
 };
 
 use anyhow::Context as _;
 use image::{GrayImage, RgbImage};
 use outframe_diffusion as diffusion;
 use outframe_engine::{
-    Embedding, ErrorKind, Event, FillJob, Frame, FrameError, GenerateJob, Lora, Memory, ModelDefaults, ModelInfo,
-    PROTOCOL, Picture, Request, Sampling, UpscaleJob, WireError, frame,
+    Embedding, ErrorKind, Event, FillJob, Frame, FrameError, GenerateJob, Lora, ModelDefaults, ModelInfo, PROTOCOL,
+    Picture, Request, Sampling, UpscaleJob, WireError, frame,
 };
 
 /// Id that marks "no job runs".
@@ -60,7 +62,7 @@ fn run() -> anyhow::Result<()> {
     let reader = Reader { shared: Arc::clone(&shared), events: events.clone(), jobs };
     std::thread::Builder::new().name("read".into()).spawn(move || reader.run())?;
 
-    let mut worker = Worker { pipeline: None, upscaler: None, shared, events };
+    let mut worker = Worker { pipeline: None, upscaler: None, hashes: Vec::new(), shared, events };
     for request in queue {
         worker.serve(request);
     }
@@ -147,9 +149,11 @@ impl Reader {
                 self.shared.cancelled().insert(*id);
                 return Ok(ControlFlow::Continue(()));
             }
-            Request::Status { id } => {
-                Event::Status { id: *id, memory: memory(), busy: self.shared.running.load(Ordering::Relaxed) != IDLE }
-            }
+            Request::Status { id } => Event::Status {
+                id: *id,
+                memory: memory::now(),
+                busy: self.shared.running.load(Ordering::Relaxed) != IDLE,
+            },
             Request::Shutdown => return Ok(ControlFlow::Break(())),
             Request::Inspect { .. }
             | Request::Load { .. }
@@ -171,32 +175,18 @@ impl Reader {
     }
 }
 
-/// Resident and free memory now; the peak where the platform tells it. Zero where the platform tells nothing.
-fn memory() -> Memory {
-    let Ok(mut system) = sysinfo::System::new() else { return Memory::default() };
-    system.refresh_memory();
-    let resident = sysinfo::get_current_pid().ok().and_then(|pid| {
-        system.refresh_processes(sysinfo::ProcessesToUpdate::Some(&[pid]), false);
-        system.process(pid).map(sysinfo::Process::memory)
-    });
-    let resident = resident.unwrap_or_default();
-    Memory { resident, peak: peak_resident().unwrap_or(resident).max(resident), available: system.available_memory() }
-}
-
-/// `VmHWM` of this process, on Linux.
-fn peak_resident() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
-}
-
 /// What tells whether the loaded upscaler is the one that is asked for: file, device and precision.
 type UpscalerKey = (PathBuf, String, String);
+
+/// What tells that weights are those that were read: see [`diffusion::weights_stamp`].
+type Stamp = Vec<(PathBuf, u64, Option<SystemTime>)>;
 
 /// The computing thread.
 struct Worker {
     pipeline: Option<diffusion::Pipeline>,
     upscaler: Option<(UpscalerKey, diffusion::Upscaler)>,
+    /// Of the models that were loaded, because hashing reads a whole file.
+    hashes: Vec<(Stamp, String)>,
     shared: Arc<Shared>,
     events: mpsc::Sender<Frame<Event>>,
 }
@@ -222,12 +212,14 @@ impl Worker {
                 self.send(Frame::new(answer.unwrap_or_else(|error| Event::Failed { id, error })));
             }
             Request::Generate { id, mut job } => {
-                let adapters = Adapters::of(&mut job.sampling);
-                self.job(id, Some(&adapters), |worker, observe| generate(worker.pipeline()?, job, observe));
+                let size = size(&job.sampling, (job.width, job.height), false);
+                let needs = Needs::of(&mut job.sampling, size);
+                self.job(id, Some(&needs), |worker, observe| generate(worker.pipeline()?, job, observe));
             }
             Request::Fill { id, mut job } => {
-                let adapters = Adapters::of(&mut job.sampling);
-                self.job(id, Some(&adapters), |worker, observe| fill(worker.pipeline()?, job, attachments, observe));
+                let size = size(&job.sampling, (job.width, job.height), true);
+                let needs = Needs::of(&mut job.sampling, size);
+                self.job(id, Some(&needs), |worker, observe| fill(worker.pipeline()?, job, attachments, observe));
             }
             Request::Upscale { id, model, device, precision, threads, job } => {
                 let loaded = self.load_upscaler((model, device, precision), threads);
@@ -250,11 +242,13 @@ impl Worker {
     ) -> Result<Event, WireError> {
         // The old model goes first: two models may not fit beside each other.
         self.pipeline = None;
+        memory::give_back();
         let started = Instant::now();
         let options = diffusion::LoadOptions {
             device: device.parse().map_err(|error| wire(&error))?,
             precision: precision.parse().map_err(|error| wire(&error))?,
             threads,
+            free_memory: memory::free(),
             ..diffusion::LoadOptions::default()
         };
         let pipeline = diffusion::Pipeline::load(model, &options).map_err(|error| wire(&error))?;
@@ -263,11 +257,22 @@ impl Worker {
             info: model_info(pipeline.info()),
             device: pipeline.device(),
             precision: pipeline.precision().to_string(),
-            hash: diffusion::weights_hash(model).map_err(|error| wire(&error))?,
+            hash: self.hash(model).map_err(|error| wire(&error))?,
             seconds: started.elapsed().as_secs_f64(),
         };
         self.pipeline = Some(pipeline);
         Ok(event)
+    }
+
+    /// The hash of a model's weights, which are read for it only when they are not those that were read before.
+    fn hash(&mut self, model: &Path) -> Result<String, diffusion::Error> {
+        let stamp = diffusion::weights_stamp(model)?;
+        if let Some((_, hash)) = self.hashes.iter().find(|(known, _)| *known == stamp) {
+            return Ok(hash.clone());
+        }
+        let hash = diffusion::weights_hash(model)?;
+        self.hashes.push((stamp, hash.clone()));
+        Ok(hash)
     }
 
     fn pipeline(&self) -> Result<&diffusion::Pipeline, WireError> {
@@ -287,7 +292,7 @@ impl Worker {
             device: key.1.parse().map_err(|error| wire(&error))?,
             precision: key.2.parse().map_err(|error| wire(&error))?,
             threads,
-            vae: None,
+            ..diffusion::LoadOptions::default()
         };
         let upscaler = diffusion::Upscaler::load(&key.0, &options).map_err(|error| wire(&error))?;
         self.upscaler = Some((key, upscaler));
@@ -297,11 +302,11 @@ impl Worker {
     fn job(
         &mut self,
         id: u64,
-        adapters: Option<&Adapters>,
+        needs: Option<&Needs>,
         work: impl FnOnce(&Self, Observe<'_>) -> Result<diffusion::Output, WireError>,
     ) {
         self.shared.running.store(id, Ordering::Relaxed);
-        let event = self.run_job(id, adapters, work);
+        let event = self.run_job(id, needs, work);
         self.shared.running.store(IDLE, Ordering::Relaxed);
         self.shared.cancelled().remove(&id);
         self.send(event);
@@ -310,16 +315,16 @@ impl Worker {
     fn run_job(
         &mut self,
         id: u64,
-        adapters: Option<&Adapters>,
+        needs: Option<&Needs>,
         work: impl FnOnce(&Self, Observe<'_>) -> Result<diffusion::Output, WireError>,
     ) -> Frame<Event> {
         let mut told = Vec::new();
-        if let (Some(adapters), Some(pipeline)) = (adapters, &mut self.pipeline) {
+        if let (Some(needs), Some(pipeline)) = (needs, &mut self.pipeline) {
             // A job that was stopped while it waited must not cost the applying of its LoRAs.
             if self.shared.cancelled().contains(&id) {
                 return Frame::new(Event::Cancelled { id });
             }
-            told = match adapters.apply(pipeline) {
+            told = match needs.apply(pipeline) {
                 Ok(told) => told,
                 Err(error) => return Frame::new(Event::Failed { id, error: wire(&error) }),
             };
@@ -352,18 +357,20 @@ impl Worker {
     }
 }
 
-/// What changes the model for one job.
-struct Adapters {
+/// What a job needs of the model before it begins.
+struct Needs {
+    size: diffusion::JobSize,
     loras: Vec<diffusion::Lora>,
     embeddings: Vec<diffusion::Embedding>,
 }
 
-impl Adapters {
+impl Needs {
     /// Takes them out of a job.
-    fn of(sampling: &mut Sampling) -> Self {
+    fn of(sampling: &mut Sampling, size: diffusion::JobSize) -> Self {
         let loras = std::mem::take(&mut sampling.loras);
         let embeddings = std::mem::take(&mut sampling.embeddings);
         Self {
+            size,
             loras: loras.into_iter().map(|Lora { path, weight }| diffusion::Lora { path, weight }).collect(),
             embeddings: embeddings
                 .into_iter()
@@ -372,11 +379,26 @@ impl Adapters {
         }
     }
 
-    /// Puts exactly these in force; tells what a person should know.
+    /// Puts exactly these adapters in force, and decides how the job is carried out in the memory that is free; tells what a
+    /// person should know.
     fn apply(&self, pipeline: &mut diffusion::Pipeline) -> Result<Vec<String>, diffusion::Error> {
         pipeline.set_embeddings(&self.embeddings)?;
-        pipeline.set_loras(&self.loras)
+        let mut told = pipeline.set_loras(&self.loras)?;
+        if let Some(free) = memory::free() {
+            let economies = pipeline.plan(self.size, free)?.economies;
+            if economies.one_by_one || economies.text_released {
+                told.push(format!(
+                    "Little memory was free, so this was painted more slowly ({economies}). Closing other programs helps."
+                ));
+            }
+        }
+        Ok(told)
     }
+}
+
+/// What the memory of a job depends on.
+fn size(sampling: &Sampling, (width, height): (u32, u32), fill: bool) -> diffusion::JobSize {
+    diffusion::JobSize { width, height, guided: (sampling.guidance - 1.0).abs() > 1e-9, fill }
 }
 
 type Observe<'a> = &'a mut dyn FnMut(diffusion::Progress<'_>) -> ControlFlow<()>;
@@ -482,7 +504,7 @@ fn wire(error: &diffusion::Error) -> WireError {
     let kind = match error {
         Error::Request(_) | Error::Unknown { .. } => ErrorKind::InvalidRequest,
         Error::Device { .. } => ErrorKind::Device,
-        Error::OutOfMemory { .. } => ErrorKind::OutOfMemory,
+        Error::OutOfMemory { .. } | Error::TooLarge { .. } => ErrorKind::OutOfMemory,
         Error::Torch { .. } | Error::Internal { .. } | Error::Cancelled => ErrorKind::Internal,
         _ => ErrorKind::Model,
     };

@@ -29,6 +29,11 @@ pub struct Embedding {
 pub(crate) struct Words(Vec<(Embedding, u64, Option<SystemTime>)>);
 
 impl Words {
+    /// Whether no words were taught.
+    pub(crate) fn none(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Teaches the encoders exactly these words. When one fails, those from before stay.
     pub(crate) fn set(&mut self, wanted: &[Embedding], mut clips: Vec<&mut Clip>) -> Result<(), Error> {
         if wanted.len() > MAX_WORDS {

@@ -67,6 +67,11 @@ enum Part {
 type Factors = BTreeMap<Part, String>;
 
 impl Applied {
+    /// Whether nothing is in force.
+    pub(crate) fn none(&self) -> bool {
+        self.loras.is_empty()
+    }
+
     /// Puts exactly these adapters in force, and tells what a person should know. Nothing is done when they are in force
     /// already; when one fails, those from before stay.
     pub(crate) fn set(&mut self, loras: &[Lora], unet: &Slots, texts: &[&Slots]) -> Result<Vec<String>, Error> {
