@@ -99,7 +99,7 @@ pub(crate) fn sweep(folder: &Path) {
         let Some(name) = name.to_str().filter(|name| name.starts_with(UNFINISHED)) else { continue };
         let Ok(kind) = entry.file_type() else { continue };
         let path = entry.path();
-        if kind.is_file() && Path::new(&*name).extension().is_some_and(|ending| ending == "mp4") {
+        if kind.is_file() && path.extension().is_some_and(|ending| ending == "mp4") {
             if is_abandoned(&path) {
                 let _ = fs::remove_file(&path);
             }
