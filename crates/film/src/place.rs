@@ -96,7 +96,9 @@ pub(crate) fn sweep(folder: &Path) {
     }
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let Some(name) = name.to_str().filter(|name| name.starts_with(UNFINISHED)) else { continue };
+        if !name.to_str().is_some_and(|name| name.starts_with(UNFINISHED)) {
+            continue;
+        }
         let Ok(kind) = entry.file_type() else { continue };
         let path = entry.path();
         if kind.is_file() && path.extension().is_some_and(|ending| ending == "mp4") {
