@@ -23,7 +23,7 @@ pub(crate) enum Clip {
     Nothing,
 }
 
-/// Reads the clipboard. (WebKitGTK gives a page neither pictures nor files.)
+/// Reads the clipboard. (`WebKitGTK` gives a page neither pictures nor files.)
 #[cfg(target_os = "linux")]
 pub(crate) async fn read(window: &WebviewWindow) -> Answer<Clip> {
     use crate::api::CommandError;
