@@ -43,8 +43,9 @@ impl Report {
     }
 
     /// Says why something was not measured.
-    pub(crate) fn left_out(&self, what: &str, why: &str) {
+    pub(crate) fn left_out(&mut self, what: &str, why: &str) {
         println!("  {what}: left out, {why}");
+        self.rows.push(json!({"part": self.part, "what": what, "left out": why}));
     }
 
     pub(crate) fn write(self, path: &Path) -> Outcome {
