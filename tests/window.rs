@@ -21,15 +21,6 @@ fn start(place: &Place, home: &Path, arguments: &[&str]) -> Window {
     Window::start(place, home, arguments)
 }
 
-/// What the window's program answers to a command.
-fn ask(window: &Window, command: &str, arguments: Value) -> Value {
-    let script = "const done = arguments[2]; window.__TAURI_INTERNALS__.invoke(arguments[0], arguments[1]) \
-                  .then(value => done({ value }), error => done({ error }))";
-    let answer = window.script_async(script, vec![json!(command), arguments]);
-    assert!(answer["error"].is_null(), "{command}: {}", answer["error"]);
-    answer["value"].clone()
-}
-
 /// The hash of every tile of the picture, as the stage gets them.
 fn tiles(window: &Window) -> BTreeMap<String, String> {
     let script = r"
@@ -53,13 +44,13 @@ fn tiles(window: &Window) -> BTreeMap<String, String> {
 }
 
 fn project(window: &Window) -> Value {
-    ask(window, "current_project", json!({}))
+    window.ask("current_project", json!({}))
 }
 
 /// Waits until every job is over and returns the last one.
 fn jobs_done(window: &Window) -> Value {
     window.wait("the jobs end", |window| {
-        let jobs = ask(window, "jobs", json!({}));
+        let jobs = window.ask("jobs", json!({}));
         let jobs = jobs.as_array()?;
         let over = |job: &Value| !["queued", "running"].contains(&job["state"].as_str().unwrap_or_default());
         (!jobs.is_empty() && jobs.iter().all(over)).then(|| jobs.last().cloned())?
@@ -90,8 +81,8 @@ fn on_page(window: &Window, x: f64, y: f64) -> (f64, f64) {
 }
 
 fn export_film(window: &Window, shot: &str, path: &Path, format: &str) -> BTreeMap<String, Vec<u8>> {
-    ask(window, "clear_jobs", json!({}));
-    ask(window, "export_film", json!({ "input": { "shot": shot, "path": path, "format": format, "quality": 80 } }));
+    window.ask("clear_jobs", json!({}));
+    window.ask("export_film", json!({ "input": { "shot": shot, "path": path, "format": format, "quality": 80 } }));
     done(window);
     if path.is_file() {
         return [(String::new(), fs::read(path).unwrap())].into();
@@ -120,7 +111,7 @@ fn from_a_prompt_to_a_film_and_back_again() {
     window.wait_for(&id("start"));
     window.click(&id("new"));
     window.wait_for(&id("stage"));
-    ask(&window, "save_project_as", json!({ "path": file }));
+    window.ask("save_project_as", json!({ "path": file }));
 
     // A prompt, two takes, the second is chosen.
     window.fill(&id("prompt"), "sunset over a calm sea, orange and pink sky");
@@ -208,8 +199,8 @@ fn from_a_prompt_to_a_film_and_back_again() {
     for index in 0..2 {
         short["moves"][index]["to"] = json!(11);
     }
-    ask(&window, "set_shot", json!({ "shot": short }));
-    let lack = |window: &Window| ask(window, "coverage", json!({ "shot": name }))["missing"].as_f64().unwrap();
+    window.ask("set_shot", json!({ "shot": short }));
+    let lack = |window: &Window| window.ask("coverage", json!({ "shot": name }))["missing"].as_f64().unwrap();
     let before = lack(&window);
     if before > 0.0 {
         window.click(&id("cover"));
@@ -269,10 +260,10 @@ fn a_killed_worker_costs_nothing_and_a_killed_window_loses_nothing() {
     // The worker dies in the midst of a job: it is started again, and the person reads so.
     let long = json!({ "input": { "left": 0, "right": 64, "up": 0, "down": 0, "prompt": null, "takes": 1,
         "settings": { "model": null, "negative": "", "steps": 200, "guidance": null, "sampler": null, "seed": "3" } } });
-    ask(&window, "extend", long.clone());
+    window.ask("extend", long.clone());
     let running = |window: &Window, least: f64| {
         window.wait("the job paints", |window| {
-            let job = ask(window, "jobs", json!({})).as_array()?.last()?.clone();
+            let job = window.ask("jobs", json!({})).as_array()?.last()?.clone();
             (job["state"] == "running" && job["progress"].as_f64()? > least).then_some(())
         });
     };
@@ -285,7 +276,7 @@ fn a_killed_worker_costs_nothing_and_a_killed_window_loses_nothing() {
     assert_ne!(extended, before);
 
     // The window's program dies in the midst of the next one.
-    ask(&window, "extend", long);
+    window.ask("extend", long);
     running(&window, 0.05);
     window.kill();
     let window = start(&place, &home, &["lake.outframe"]);
@@ -358,14 +349,14 @@ fn the_window_lives_on_a_desktop() {
     window.wait("a shot", |window| (project(window)["shots"].as_array()?.len() == 1).then_some(()));
     let mut short = project(&window)["shots"][0].clone();
     (short["frames"], short["width"], short["height"]) = (json!(6), json!(128), json!(128));
-    ask(&window, "set_shot", json!({ "shot": short }));
+    window.ask("set_shot", json!({ "shot": short }));
     let before = desktop.windows();
     window.click(&id("monitor"));
     desktop.new_window("the monitor is shown", &before);
     assert!(window::child_named(window.pid(), "outframe-monito").is_some());
     let before = desktop.windows();
     let film = place.path("film.mp4");
-    ask(&window, "clear_jobs", json!({}));
+    window.ask("clear_jobs", json!({}));
     desktop.focus(main);
     window.click(&id("film"));
     window.click(&id("film-write"));

@@ -42,16 +42,8 @@ mod bench {
         format!("[data-testid=\"{name}\"]")
     }
 
-    fn ask(window: &Window, command: &str, arguments: Value) -> Value {
-        let script = "const done = arguments[2]; window.__TAURI_INTERNALS__.invoke(arguments[0], arguments[1]) \
-                      .then(value => done({ value }), error => done({ error }))";
-        let answer = window.script_async(script, vec![json!(command), arguments]);
-        assert!(answer["error"].is_null(), "{command}: {}", answer["error"]);
-        answer["value"].clone()
-    }
-
     fn jobs_over(window: &Window) -> bool {
-        let jobs = ask(window, "jobs", json!({}));
+        let jobs = window.ask("jobs", json!({}));
         let over = |job: &Value| !["queued", "running"].contains(&job["state"].as_str().unwrap_or_default());
         jobs.as_array().is_some_and(|jobs| jobs.iter().all(over))
     }
@@ -171,9 +163,9 @@ mod bench {
         window.click(&id("zoom-fit"));
         let long = json!({ "input": { "left": 0, "right": 64, "up": 0, "down": 0, "prompt": null, "takes": 1,
             "settings": { "model": null, "negative": "", "steps": 900, "guidance": null, "sampler": null, "seed": "3" } } });
-        let job = ask(&window, "extend", long);
+        let job = window.ask("extend", long);
         window.wait("the job paints", |window| {
-            let job = ask(window, "jobs", json!({})).as_array()?.last()?.clone();
+            let job = window.ask("jobs", json!({})).as_array()?.last()?.clone();
             (job["state"] == "running" && job["progress"].as_f64()? > 0.01).then_some(())
         });
         let (rate, worst) = pan(&window);
@@ -182,7 +174,7 @@ mod bench {
         let edits = (0..10).map(|_| edit_to_pixels(&window)).collect();
         assert!(!jobs_over(&window), "the job was over too soon to say anything");
         table.tell("the same edit while a job computes, median", median(edits), "ms");
-        ask(&window, "cancel_job", json!({ "job": job }));
+        window.ask("cancel_job", json!({ "job": job }));
         window.wait("the job ends", |window| jobs_over(window).then_some(()));
 
         window.click(&id("mode-director"));
@@ -193,7 +185,7 @@ mod bench {
             window.keys(&[], &char::from(Key::Up).to_string().repeat(keys));
         }
         window.wait("two moves", |window| {
-            let project = ask(window, "current_project", json!({}));
+            let project = window.ask("current_project", json!({}));
             (project["shots"][0]["moves"].as_array()?.len() == 2).then_some(())
         });
         std::thread::sleep(Duration::from_secs(1));

@@ -36,17 +36,9 @@ mod scenes {
         format!("[data-testid=\"{name}\"]")
     }
 
-    fn ask(window: &Window, command: &str, arguments: Value) -> Value {
-        let script = "const done = arguments[2]; window.__TAURI_INTERNALS__.invoke(arguments[0], arguments[1]) \
-                      .then(value => done({ value }), error => done({ error }))";
-        let answer = window.script_async(script, vec![json!(command), arguments]);
-        assert!(answer["error"].is_null(), "{command}: {}", answer["error"]);
-        answer["value"].clone()
-    }
-
     fn jobs_done(window: &Window) {
         window.wait("the jobs end", |window| {
-            let jobs = ask(window, "jobs", json!({}));
+            let jobs = window.ask("jobs", json!({}));
             let over = |job: &Value| !["queued", "running"].contains(&job["state"].as_str().unwrap_or_default());
             jobs.as_array()?.iter().all(over).then_some(())
         });
@@ -90,7 +82,7 @@ mod scenes {
             window.click(&id("settings"));
             window.click(&id("generate"));
             window.wait("the third take is being painted", |window| {
-                let job = ask(window, "jobs", json!({})).as_array()?.last()?.clone();
+                let job = window.ask("jobs", json!({})).as_array()?.last()?.clone();
                 (job["progress"].as_f64()? > 0.6).then_some(())
             });
             window.screenshot(&shown("generating"));

@@ -161,6 +161,15 @@ impl Window {
         self.runtime.block_on(self.client.execute_async(script, arguments)).expect("the script runs")
     }
 
+    /// What the window's program answers to a command.
+    pub fn ask(&self, command: &str, arguments: Value) -> Value {
+        let script = "const done = arguments[2]; window.__TAURI_INTERNALS__.invoke(arguments[0], arguments[1]) \
+                      .then(value => done({ value }), error => done({ error }))";
+        let answer = self.script_async(script, vec![json!(command), arguments]);
+        assert!(answer["error"].is_null(), "{command}: {}", answer["error"]);
+        answer["value"].clone()
+    }
+
     /// What `probe` gives, once it gives something; on failure the test's message holds what the page shows.
     pub fn wait<T>(&self, what: &str, mut probe: impl FnMut(&Self) -> Option<T>) -> T {
         let started = Instant::now();

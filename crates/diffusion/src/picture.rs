@@ -24,12 +24,9 @@ pub(crate) fn mask_to_tensor(mask: &GrayImage) -> Result<Tensor, Error> {
     Ok(bytes.f_to_kind(Kind::Float)?.f_div_scalar(255.0)?)
 }
 
-/// The picture of `[1, 3, H, W]` in -1..=1; what lies outside is clamped.
-pub(crate) fn to_image(pixels: &Tensor) -> Result<RgbImage, Error> {
-    let (_, _, height, width) = pixels.size4()?;
-    let bytes = pixels
-        .f_add_scalar(1.0)?
-        .f_mul_scalar(127.5)?
+/// The values of `[1, C, H, W]`, 0 to 255, as bytes: row by row, the channels of a pixel together. What lies outside is clamped.
+pub(crate) fn interleaved(planes: &Tensor) -> Result<Vec<u8>, Error> {
+    let bytes = planes
         .f_round()?
         .f_clamp(0.0, 255.0)?
         .f_to_kind(Kind::Uint8)?
@@ -37,7 +34,13 @@ pub(crate) fn to_image(pixels: &Tensor) -> Result<RgbImage, Error> {
         .f_to_device(Device::Cpu)?
         .f_contiguous()?
         .f_view([-1])?;
-    let bytes: Vec<u8> = Vec::try_from(&bytes)?;
+    Ok(Vec::try_from(&bytes)?)
+}
+
+/// The picture of `[1, 3, H, W]` in -1..=1; what lies outside is clamped.
+pub(crate) fn to_image(pixels: &Tensor) -> Result<RgbImage, Error> {
+    let (_, _, height, width) = pixels.size4()?;
+    let bytes = interleaved(&pixels.f_add_scalar(1.0)?.f_mul_scalar(127.5)?)?;
     RgbImage::from_raw(width as u32, height as u32, bytes)
         .ok_or_else(|| Error::from_torch_message("the decoded picture has an odd number of bytes"))
 }

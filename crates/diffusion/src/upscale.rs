@@ -17,6 +17,7 @@ use self::network::Network;
 use self::tiles::{Tile, tiles};
 use crate::device::device_name;
 use crate::error::{Error, guard};
+use crate::picture::interleaved;
 use crate::pipeline::{LoadOptions, Observer, Output, Progress};
 use crate::weights::{Keep, Weights};
 
@@ -124,19 +125,8 @@ impl Upscaler {
         }
         let inside = |from: u32| i64::from(from) * factor;
         let (left, top) = (inside(tile.inner.x - tile.outer.x), inside(tile.inner.y - tile.outer.y));
-        let bytes = large
-            .f_narrow(2, top, inside(tile.inner.height))?
-            .f_narrow(3, left, inside(tile.inner.width))?
-            .f_to_kind(Kind::Float)?
-            .f_mul_scalar(255.0)?
-            .f_round()?
-            .f_clamp(0.0, 255.0)?
-            .f_to_kind(Kind::Uint8)?
-            .f_permute([0, 2, 3, 1])?
-            .f_to_device(Device::Cpu)?
-            .f_contiguous()?
-            .f_view([-1])?;
-        Ok(Vec::try_from(&bytes)?)
+        let inner = large.f_narrow(2, top, inside(tile.inner.height))?.f_narrow(3, left, inside(tile.inner.width))?;
+        interleaved(&inner.f_to_kind(Kind::Float)?.f_mul_scalar(255.0)?)
     }
 }
 

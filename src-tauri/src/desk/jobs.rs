@@ -214,14 +214,11 @@ impl Desk {
             Some(region),
             async move |_, open: Arc<Open>, control: JobControl| {
                 control.stage("Composing");
-                let cancel = control.cancel().clone();
                 let written = tokio::task::spawn_blocking(move || -> Result<PathBuf, JobError> {
                     // The state of now, whatever is edited meanwhile.
                     let project = Project::open_read_only(&open.path)?;
-                    if cancel.is_cancelled() {
-                        return Err(JobError::Cancelled);
-                    }
-                    outframe_studio::export(&project, &out, &options)?;
+                    let mut observe = |event| control.observe(event);
+                    outframe_studio::export_with(&project, &out, &options, &mut observe, control.cancel())?;
                     Ok(out)
                 });
                 Ok(Outcome { output: Some(written.await.map_err(mistake)??), ..Outcome::default() })
