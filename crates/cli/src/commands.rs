@@ -47,12 +47,22 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Doctor { file, repair } => project::doctor(&file, repair.as_deref(), json),
         Command::Copy { file, to } => project::copy(&file, &to, json),
         Command::Compact { file } => project::compact(&file, json),
-        Command::Models { command: ModelsCommand::List } => list_models(json),
-        Command::Models { command: ModelsCommand::Info { model } } => {
-            report::print(json, &models::find(&model)?, models::describe)
+        Command::Models { command } => models(command, json, &show),
+    }
+}
+
+fn models(command: ModelsCommand, json: bool, show: &Progress) -> anyhow::Result<()> {
+    match command {
+        ModelsCommand::List { catalog: false } => list_models(json),
+        ModelsCommand::List { catalog: true } => models::catalogue(json),
+        ModelsCommand::Info { model } => report::print(json, &models::find(&model)?, models::describe),
+        ModelsCommand::Verify { model, sha256, accept } => {
+            models::verify(&model, sha256.as_deref(), accept, json, show)
         }
-        Command::Models { command: ModelsCommand::Verify { model, sha256 } } => {
-            models::verify(&model, sha256.as_deref(), json, &show)
+        ModelsCommand::Add { path, link: _, copy, name } => models::add(&path, copy, name.as_deref(), json, show),
+        ModelsCommand::Remove { model, yes } => models::remove(&model, yes, json),
+        ModelsCommand::Download { model, file, full, name } => {
+            models::download(&model, file.as_deref(), full, name.as_deref(), json, show)
         }
     }
 }

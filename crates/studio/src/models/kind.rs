@@ -3,12 +3,12 @@
 //! Widths of the cross-attention's keys are those of the text encoders: 768 (CLIP ViT-L, SD 1.x), 1024 (OpenCLIP ViT-H, SD 2.x),
 //! 2048 (both of SDXL side by side), 1280 (OpenCLIP ViT-bigG alone, SDXL's refiner).
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::header::Header;
 
 /// What a model file or folder is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// A folder in diffusers layout.
@@ -49,7 +49,7 @@ impl Kind {
 }
 
 /// Which models belong together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Family {
     /// Stable Diffusion 1.x.
     #[serde(rename = "SD 1.x")]

@@ -13,7 +13,7 @@ use base64::Engine as _;
 use serde::Serialize;
 
 use super::{
-    INDEX, Models, STARTER,
+    INDEX, Models, STARTER, download,
     header::Header,
     is_file_name,
     kind::{Family, Kind, Sort},
@@ -34,6 +34,11 @@ const MAX_INDEX: u64 = 1 << 20;
 const GENERIC: [&str; 5] =
     ["diffusion_pytorch_model", "pytorch_lora_weights", "model", "adapter_model", "learned_embeds"];
 
+/// Names of pictures of a model: in its folder, or after its file's name.
+const PREVIEWS: [&str; 4] = ["preview.png", "preview.jpg", "preview.jpeg", "preview.webp"];
+/// Where a downloaded model came from, in a folder, or after the name of a file.
+pub(super) const SOURCE: &str = "source.json";
+
 /// What the files' headers said, as long as size and time are as they were: a header can be megabytes.
 #[derive(Debug, Default)]
 pub(super) struct Known(Mutex<HashMap<PathBuf, (u64, SystemTime, LibraryItem)>>);
@@ -43,18 +48,20 @@ impl Known {
         if !is_weights(path) {
             return None;
         }
-        let about = path.metadata().ok()?;
+        let Ok(about) = path.metadata() else {
+            return LibraryItem::of_broken_link(path);
+        };
         let (bytes, modified) = (about.len(), about.modified().ok()?);
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, _, item)) = known.get(path).filter(|known| (known.0, known.1) == (bytes, modified)) {
-            return Some(LibraryItem { preview: preview(path), ..item.clone() });
+            return Some(item.clone().with_surroundings());
         }
         let item = LibraryItem::of_file(path)?;
         if known.len() >= MAX_ENTRIES {
             known.clear();
         }
         known.insert(path.into(), (bytes, modified, item.clone()));
-        Some(item)
+        Some(item.with_surroundings())
     }
 }
 
@@ -81,7 +88,9 @@ pub struct LibraryItem {
     pub licence: Option<String>,
     /// Words that its makers advise, or those most frequent in its training.
     pub trigger_words: Vec<String>,
-    /// A picture beside the file.
+    /// Where it was downloaded from, `owner/name@commit`.
+    pub source: Option<String>,
+    /// A picture beside the file, or in the folder.
     pub preview: Option<PathBuf>,
     /// Why it cannot be used, in words.
     pub problem: Option<String>,
@@ -120,7 +129,7 @@ impl LibraryItem {
 
     /// What a file is, wherever it lies.
     pub(super) fn at(path: &Path) -> Result<Self, StudioError> {
-        Self::of_file(path).ok_or_else(|| {
+        Self::of_file(path).map(Self::with_surroundings).ok_or_else(|| {
             StudioError::InvalidRequest(format!(
                 "{} is no model file: models are .safetensors files or folders with a {INDEX}.",
                 path.display()
@@ -161,6 +170,7 @@ impl LibraryItem {
             title: None,
             licence: None,
             trigger_words: Vec::new(),
+            source: None,
             preview: None,
             problem: None,
         }
@@ -184,11 +194,32 @@ impl LibraryItem {
             }
             _ => return None,
         }
-        item.preview = preview(path);
         Some(item)
     }
 
-    fn of_folder(path: &Path) -> Self {
+    /// With what lies beside the file, which can change without it.
+    fn with_surroundings(mut self) -> Self {
+        self.preview = preview(&self.path);
+        if let Some((source, licence)) = download::source_of(&self.path.with_extension(SOURCE)) {
+            self.source = Some(source);
+            self.licence = self.licence.or(licence);
+        }
+        self
+    }
+
+    /// A link whose original is gone.
+    fn of_broken_link(path: &Path) -> Option<Self> {
+        let original = fs::read_link(path).ok()?;
+        let mut item = Self::new(path, name_of(path)?, Kind::Unknown);
+        item.problem = Some(format!(
+            "{} is a link to {}, which is gone or cannot be reached. Put it back, or remove the link.",
+            path.display(),
+            original.display()
+        ));
+        Some(item)
+    }
+
+    pub(super) fn of_folder(path: &Path) -> Self {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let mut item = Self::new(path, name, Kind::Folder);
         let weights = weights_in(path);
@@ -200,6 +231,10 @@ impl LibraryItem {
         {
             let sort = Sort::of(&header);
             (item.family, item.inpainting, item.precision) = (sort.family, sort.inpainting, header.precision());
+        }
+        item.preview = PREVIEWS.iter().map(|ending| path.join(ending)).find(|picture| picture.is_file());
+        if let Some((source, licence)) = download::source_of(&path.join(SOURCE)) {
+            (item.source, item.licence) = (Some(source), licence);
         }
         let readable = read_bounded(&path.join(INDEX), MAX_INDEX)
             .is_some_and(|text| serde_json::from_slice::<serde_json::Map<_, _>>(&text).is_ok());
@@ -245,11 +280,17 @@ pub(super) fn is_weights(path: &Path) -> bool {
     ending.is_some_and(|ending| matches!(ending.as_str(), "safetensors" | "ckpt" | "pt" | "pth" | "bin"))
 }
 
+/// Whether every file of its kind is called so.
+pub(super) fn is_generic(path: &Path) -> bool {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    GENERIC.contains(&stem.split('.').next().unwrap_or_default())
+}
+
 /// The file's name without its ending; where every file of its kind is called so, the folder's, and the variant.
 fn name_of(path: &Path) -> Option<String> {
     let stem = path.file_stem()?.to_string_lossy().into_owned();
-    let (base, variant) = stem.split_once('.').map_or((stem.as_str(), None), |(base, rest)| (base, Some(rest)));
-    let folder = path.parent().and_then(Path::file_name).filter(|_| GENERIC.contains(&base));
+    let variant = stem.split_once('.').map(|(_, rest)| rest);
+    let folder = path.parent().and_then(Path::file_name).filter(|_| is_generic(path));
     Some(match (folder, variant) {
         (Some(folder), Some(variant)) => format!("{}.{variant}", folder.to_string_lossy()),
         (Some(folder), None) => folder.to_string_lossy().into_owned(),
@@ -258,9 +299,12 @@ fn name_of(path: &Path) -> Option<String> {
 }
 
 /// The picture beside a file of weights.
-fn preview(path: &Path) -> Option<PathBuf> {
-    let endings = ["preview.png", "preview.jpg", "preview.jpeg", "preview.webp", "png", "jpg", "jpeg", "webp"];
-    endings.iter().map(|ending| path.with_extension(ending)).find(|picture| picture.is_file())
+pub(super) fn preview(path: &Path) -> Option<PathBuf> {
+    PREVIEWS
+        .iter()
+        .chain(&["png", "jpg", "jpeg", "webp"])
+        .map(|ending| path.with_extension(ending))
+        .find(|picture| picture.is_file())
 }
 
 /// The tags that trainers count by data set, the most frequent over all of them first.
@@ -276,7 +320,7 @@ fn frequent(tags: &str) -> Vec<String> {
     sums.into_iter().take(MAX_TRIGGERS).map(|(tag, _)| tag).collect()
 }
 
-fn read_bounded(path: &Path, most: u64) -> Option<Vec<u8>> {
+pub(super) fn read_bounded(path: &Path, most: u64) -> Option<Vec<u8>> {
     let file = fs::File::open(path).ok()?;
     let length = file.metadata().ok().filter(fs::Metadata::is_file)?.len();
     let mut bytes = Vec::new();
@@ -284,7 +328,7 @@ fn read_bounded(path: &Path, most: u64) -> Option<Vec<u8>> {
 }
 
 /// Entries of a folder in the order of their names, hidden ones left out.
-fn entries(folder: &Path) -> Vec<PathBuf> {
+pub(super) fn entries(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten().take(MAX_ENTRIES);
     let visible = entries.filter(|entry| !entry.file_name().to_string_lossy().starts_with('.'));
     let mut paths: Vec<_> = visible.map(|entry| entry.path()).collect();
@@ -315,12 +359,18 @@ fn scan(folder: &Path, depth: usize, known: &Known, seen: &mut usize, found: &mu
 }
 
 impl Models {
-    /// Everything, in the order of the folders; what is found under two of them once.
-    pub(super) fn scan(&self) -> Vec<LibraryItem> {
+    /// Everything, in the order of the folders, under all its names.
+    pub(super) fn everything(&self) -> Vec<LibraryItem> {
         let mut found = Vec::new();
         for root in &self.roots {
             scan(root, 0, &self.known, &mut 0, &mut found);
         }
+        found
+    }
+
+    /// Everything, in the order of the folders; what is found under two of them once.
+    pub(super) fn scan(&self) -> Vec<LibraryItem> {
+        let mut found = self.everything();
         let mut seen = std::collections::HashSet::new();
         found.retain(|item| seen.insert(item.path.canonicalize().unwrap_or_else(|_| item.path.clone())));
         found

@@ -1,13 +1,23 @@
 //! The model library: which models are there, and what they are.
 
+mod catalog;
+mod download;
 mod hashes;
 mod header;
+mod hub;
+mod install;
 mod kind;
 mod library;
+mod watch;
 
+pub use catalog::{CatalogEntry, CatalogFile, CatalogSettings, catalog};
+pub use download::{DownloadProgress, Order};
 pub use hashes::{HashCache, Hashes};
+pub use hub::Hub;
+pub use install::{Removed, Way};
 pub use kind::{Family, Kind};
 pub use library::LibraryItem;
+pub use watch::{Changes, Watch};
 
 use std::{
     env,
@@ -35,6 +45,8 @@ pub struct ModelEntry {
 #[derive(Debug, Clone)]
 pub struct Models {
     roots: Vec<PathBuf>,
+    /// The one that belongs to the user.
+    own: Option<PathBuf>,
     /// What the headers of the files said, kept over all clones.
     known: Arc<library::Known>,
 }
@@ -44,13 +56,12 @@ impl Models {
     /// when run from a checkout, its `models` folder.
     pub fn discover() -> Self {
         let mut roots: Vec<PathBuf> = env::var_os("OUTFRAME_MODELS").iter().flat_map(env::split_paths).collect();
-        if let Some(folders) = directories::ProjectDirs::from("", "", "outframe") {
-            roots.push(folders.data_dir().join("models"));
-        }
-        if let Ok(own) = env::current_exe() {
-            roots.extend(own.ancestors().skip(2).take(1).map(|prefix| prefix.join("share/outframe/models")));
+        let own = directories::ProjectDirs::from("", "", "outframe").map(|folders| folders.data_dir().join("models"));
+        roots.extend(own.clone());
+        if let Ok(program) = env::current_exe() {
+            roots.extend(program.ancestors().skip(2).take(1).map(|prefix| prefix.join("share/outframe/models")));
             roots.extend(
-                own.ancestors().map(|folder| folder.join("models")).find(|folder| is_model(&folder.join(STARTER))),
+                program.ancestors().map(|folder| folder.join("models")).find(|folder| is_model(&folder.join(STARTER))),
             );
         }
         // `cargo run` and tests may keep their programs elsewhere.
@@ -61,12 +72,18 @@ impl Models {
                 .find(|folder| is_model(&folder.join(STARTER)))
         }));
         roots.extend(env::current_dir().ok().map(|folder| folder.join("models")));
-        Self::at(roots)
+        Self { own, ..Self::at(roots) }
     }
 
     /// Only these folders.
     pub fn at(roots: Vec<PathBuf>) -> Self {
-        Self { roots, known: Arc::default() }
+        Self { roots, own: None, known: Arc::default() }
+    }
+
+    /// With this folder as the user's own: models are added to and removed from there.
+    #[must_use]
+    pub fn owning(self, folder: PathBuf) -> Self {
+        Self { own: Some(folder), ..self }
     }
 
     /// The folders in which is looked, the one that counts first before the others; some may be absent.
@@ -88,7 +105,7 @@ impl Models {
     }
 
     /// The model of this name (that of a file with or without its ending) or at this path; the starter model when none is
-    /// asked for. What cannot paint, a LoRA for instance, is refused with what it is.
+    /// asked for. What cannot paint, a `LoRA` for instance, is refused with what it is.
     pub fn resolve(&self, asked: Option<&str>) -> Result<ModelEntry, StudioError> {
         let name = asked.unwrap_or(STARTER);
         let installed = self.list();
