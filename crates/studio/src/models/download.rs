@@ -234,8 +234,8 @@ fn folder(repository: &Repository, full: bool) -> Result<Vec<Remote>, StudioErro
     for part in PARTS {
         let inside: Vec<_> = repository.files.iter().filter(|file| in_part(part, file)).collect();
         let text = |file: &&&Remote| {
-            let plain = file.path.ends_with(".json") || file.path.ends_with(".txt");
-            plain && !file.path.contains(".index.") && file.bytes <= MAX_TEXT
+            let ending = Path::new(&file.path).extension().and_then(|ending| ending.to_str());
+            matches!(ending, Some("json" | "txt")) && !file.path.contains(".index.") && file.bytes <= MAX_TEXT
         };
         files.extend(inside.iter().filter(text).map(|file| (**file).clone()));
         let stem = match part {
@@ -395,12 +395,15 @@ mod tests {
         slow: bool,
     }
 
+    /// A request: its path and range.
+    type Asked = (String, Option<String>);
+
     /// A small server with the hub's interface.
     struct Server {
         endpoint: String,
         mood: Arc<Mutex<Mood>>,
-        /// Requests so far: path and range.
-        asked: Arc<Mutex<Vec<(String, Option<String>)>>>,
+        /// Requests so far.
+        asked: Arc<Mutex<Vec<Asked>>>,
     }
 
     const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -443,7 +446,7 @@ mod tests {
         stream: TcpStream,
         files: &BTreeMap<String, Vec<u8>>,
         mood: &Mutex<Mood>,
-        log: &Mutex<Vec<(String, Option<String>)>>,
+        log: &Mutex<Vec<Asked>>,
         own: &str,
     ) -> std::io::Result<()> {
         let mut reader = BufReader::new(stream.try_clone()?);

@@ -171,7 +171,7 @@ mod tests {
 
     /// Waits until nothing more is told.
     async fn settle(changes: &mut watch::Receiver<Changes>) {
-        while tokio::time::timeout(Duration::from_millis(300), changes.changed()).await.is_ok() {}
+        while tokio::time::timeout(Duration::from_millis(700), changes.changed()).await.is_ok() {}
     }
 
     #[test]
