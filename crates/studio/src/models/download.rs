@@ -13,7 +13,7 @@ use super::{
     catalog::{CatalogEntry, CatalogFile, catalog},
     hashes::HashCache,
     hub::{Hub, Remote, Repository, is_repository},
-    install::{room, written},
+    install::{copy, files_under, room, written},
     kind::Kind,
     library::{LibraryItem, SOURCE, read_bounded},
 };
@@ -332,7 +332,7 @@ impl Models {
             fs::rename(part(file), &to).map_err(written(&to))?;
             placed.push((inner, part(file)));
         }
-        let target = self.put(&whole, name, as_folder, &source).inspect_err(|_| {
+        let target = self.put(&whole, name, as_folder, &source, cancel).inspect_err(|_| {
             // What is no model of the kind that was expected can be named or placed otherwise without another transfer.
             for (inner, part) in &placed {
                 let _ = fs::rename(whole.join(inner), part);
@@ -348,7 +348,14 @@ impl Models {
     }
 
     /// Looks at what has arrived and moves it to its place.
-    fn put(&self, whole: &Path, name: &str, as_folder: bool, source: &[u8]) -> Result<PathBuf, StudioError> {
+    fn put(
+        &self,
+        whole: &Path,
+        name: &str,
+        as_folder: bool,
+        source: &[u8],
+        cancel: &CancellationToken,
+    ) -> Result<PathBuf, StudioError> {
         let arrived = if as_folder { whole.to_path_buf() } else { whole.join(format!("{name}.safetensors")) };
         let item = Self::examine(&arrived)?;
         let folder = self.place_for(item.kind, name)?;
@@ -359,7 +366,14 @@ impl Models {
         } else {
             write_whole(&target.with_extension(SOURCE), source)?;
         }
-        fs::rename(&arrived, &target).map_err(written(&target))?;
+        match fs::rename(&arrived, &target) {
+            // The folder of a kind may be a link to another disk.
+            Err(error) if error.kind() == std::io::ErrorKind::CrossesDevices => {
+                let files = if as_folder { files_under(&arrived)? } else { vec![arrived.clone()] };
+                copy(&arrived, &files, &target, cancel, &mut |_| ())?;
+            }
+            moved => moved.map_err(written(&target))?,
+        }
         Ok(target)
     }
 }
@@ -702,11 +716,13 @@ mod tests {
             // Nobody listens there any more.
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             let place = Place::new();
-            let begun = Instant::now();
-            let error =
-                place.get(&Hub::at(&format!("http://127.0.0.1:{port}"), None).unwrap(), None).await.unwrap_err();
-            assert!(matches!(error, StudioError::Offline { .. }), "{error}");
-            assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+            // Nor is there such a name, whatever the network; the time limit is that of looking it up.
+            for (hub, seconds) in [(format!("http://127.0.0.1:{port}"), 2), ("http://nothing.invalid".into(), 11)] {
+                let begun = Instant::now();
+                let error = place.get(&Hub::at(&hub, None).unwrap(), None).await.unwrap_err();
+                assert!(matches!(error, StudioError::Offline { .. }), "{error}");
+                assert!(begun.elapsed() < Duration::from_secs(seconds), "{hub} {:?}", begun.elapsed());
+            }
             assert!(place.is_empty());
         });
     }

@@ -316,6 +316,7 @@ impl Hub {
         let what = format!("{} in {}", remote.path, repository.name);
         let url = self.url(&format!("{}/resolve/{}/{}", repository.name, repository.commit, remote.path));
         let mut growing = Growing::open(part, remote, cancel)?;
+        let found = growing.bytes;
         let mut attempt = 0;
         // Whether what was there before may be of another version.
         let mut resumed = growing.bytes > 0;
@@ -323,7 +324,13 @@ impl Hub {
         loop {
             if growing.bytes < remote.bytes {
                 let before = growing.bytes;
-                if let Err(failure) = self.stream(&url, repository, remote, &mut growing, cancel, progress).await {
+                if let Err(mut failure) = self.stream(&url, repository, remote, &mut growing, cancel, progress).await {
+                    // A network that has just worked may come back.
+                    if let Failure::Lasting(StudioError::Offline { why, .. }) = &failure
+                        && growing.bytes > found
+                    {
+                        failure = Failure::Passing(why.clone());
+                    }
                     match failure {
                         Failure::Lasting(error) => return Err(error),
                         Failure::Range => growing.begin_anew()?,
@@ -594,14 +601,16 @@ fn is_offline(error: &ureq::Error) -> bool {
         | Error::Tls(_)
         | Error::Rustls(_)
         | Error::Timeout(Timeout::Resolve | Timeout::Connect) => true,
-        Error::Io(error) => matches!(
+        // A name that cannot be looked up has no kind of its own; what breaks while there is a connection has.
+        Error::Io(error) => !matches!(
             error.kind(),
-            io::ErrorKind::ConnectionRefused
-                | io::ErrorKind::NetworkUnreachable
-                | io::ErrorKind::HostUnreachable
-                | io::ErrorKind::AddrNotAvailable
-                // A certificate that is not accepted.
-                | io::ErrorKind::InvalidData
+            io::ErrorKind::ConnectionReset
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::BrokenPipe
+                | io::ErrorKind::UnexpectedEof
+                | io::ErrorKind::TimedOut
+                | io::ErrorKind::WouldBlock
+                | io::ErrorKind::Interrupted
         ),
         _ => false,
     }

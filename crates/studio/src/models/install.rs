@@ -302,7 +302,7 @@ fn link(original: &Path, target: &Path) -> Result<(), StudioError> {
 }
 
 /// All files of a model folder that are needed, those of other frameworks left out.
-fn files_under(folder: &Path) -> Result<Vec<PathBuf>, StudioError> {
+pub(super) fn files_under(folder: &Path) -> Result<Vec<PathBuf>, StudioError> {
     let mut files = Vec::new();
     let mut folders = vec![(folder.to_path_buf(), 0)];
     while let Some((folder, depth)) = folders.pop() {
@@ -329,11 +329,10 @@ pub(super) fn room(folder: &Path, bytes: u64, free: Option<u64>) -> Result<(), S
     const SPARE: u64 = 64 << 20;
     match free {
         Some(free) if free < bytes.saturating_add(SPARE) => Err(StudioError::InvalidRequest(format!(
-            "{} has not enough room: the model needs {} MB, {} MB are free. Make room{}.",
+            "{} has not enough room: {} MB are needed, {} MB are free. Make room, or link a model that is on a disk already.",
             folder.display(),
             bytes.div_ceil(1_000_000),
-            free / 1_000_000,
-            ", or link instead of copying"
+            free / 1_000_000
         ))),
         _ => Ok(()),
     }
@@ -354,7 +353,7 @@ pub(super) fn written(path: &Path) -> impl FnOnce(io::Error) -> StudioError {
 }
 
 /// Copies a file or the files of a folder beside the target, and only then gives them its name.
-fn copy(
+pub(super) fn copy(
     original: &Path,
     files: &[PathBuf],
     target: &Path,
