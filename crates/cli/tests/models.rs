@@ -4,8 +4,10 @@
 use std::{
     collections::BTreeMap,
     fs,
+    io::{BufRead as _, BufReader, Write as _},
+    net::TcpListener,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 use serde_json::{Value, json};
@@ -21,20 +23,26 @@ impl Place {
         self.0.path().join(name)
     }
 
-    /// Runs the program as a person whose folders are all in this place.
+    /// Runs the program as a person whose folders are all in this place, and who is offline.
     fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_outframe"));
         command.args(arguments).current_dir(self.0.path());
         for (name, folder) in [("HOME", "."), ("XDG_DATA_HOME", "data"), ("XDG_CACHE_HOME", "cache"), ("HF_HOME", "hf")]
         {
             command.env(name, self.path(folder));
         }
-        for name in
-            ["OUTFRAME_MODELS", "HF_ENDPOINT", "HF_TOKEN", "http_proxy", "https_proxy", "HTTPS_PROXY", "ALL_PROXY"]
-        {
+        for name in ["OUTFRAME_MODELS", "HF_TOKEN", "HF_HUB_OFFLINE"] {
             command.env_remove(name);
         }
-        command.env("HF_ENDPOINT", "http://127.0.0.1:1").output().unwrap()
+        for name in ["ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"] {
+            command.env_remove(name).env_remove(name.to_lowercase());
+        }
+        command.env("HF_ENDPOINT", "http://127.0.0.1:1");
+        command
     }
 
     fn json(&self, arguments: &[&str]) -> Value {
@@ -148,4 +156,41 @@ fn the_catalogue_is_listed_and_offline_is_said() {
     let error = place.refused(&["models", "download", "sd-1.5"]);
     assert!(error.contains("cannot be reached"), "{error}");
     assert!(place.refused(&["models", "download", "what"]).contains("catalogue"));
+}
+
+#[test]
+fn a_proxy_is_used() {
+    let place = Place::new();
+    let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", proxy.local_addr().unwrap());
+    let asked = std::thread::spawn(move || {
+        let mut stream = proxy.accept().unwrap().0;
+        let mut line = String::new();
+        BufReader::new(stream.try_clone().unwrap()).read_line(&mut line).unwrap();
+        stream.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n").unwrap();
+        line
+    });
+    let mut command = place.command(&["models", "download", "sd-1.5"]);
+    let output = command.env("HTTPS_PROXY", address).env("HF_ENDPOINT", "https://hub.example").output().unwrap();
+    assert!(!output.status.success());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("hub.example cannot be reached"), "{said}");
+    let line = asked.join().unwrap();
+    assert!(line.starts_with("CONNECT hub.example:443"), "{line}");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_ends_a_download_that_hangs() {
+    let place = Place::new();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", silent.local_addr().unwrap());
+    let mut command = place.command(&["models", "download", "sd-1.5"]);
+    let child = command.env("HF_ENDPOINT", address).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let _held = silent.accept().unwrap();
+    let begun = std::time::Instant::now();
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{output:?}");
+    assert!(begun.elapsed() < std::time::Duration::from_secs(5));
 }
