@@ -38,6 +38,8 @@ const ENDPOINT: &str = "https://huggingface.co";
 const MAX_ANSWER: usize = 16 << 20;
 /// Pages of a file list, 1,000 files each.
 const MAX_PAGES: usize = 20;
+/// No file is larger, so that sums of sizes stay in range.
+const MAX_BYTES: u64 = 1 << 48;
 /// How often a transfer that gets nowhere is begun again.
 const ATTEMPTS: u32 = 5;
 /// Without an answer for so long, there is none.
@@ -285,7 +287,7 @@ impl Hub {
             let page = page.into_iter().filter(|entry| entry.kind == "file" && is_inside(&entry.path));
             files.extend(page.map(|entry| {
                 Remote {
-                    bytes: entry.lfs.as_ref().map_or(entry.size, |lfs| lfs.size),
+                    bytes: entry.lfs.as_ref().map_or(entry.size, |lfs| lfs.size).min(MAX_BYTES),
                     sha256: entry
                         .lfs
                         .map(|lfs| lfs.oid.trim_start_matches("sha256:").to_lowercase())
@@ -622,5 +624,45 @@ fn in_words(error: &ureq::Error) -> String {
         ureq::Error::Timeout(_) => "it does not answer".into(),
         ureq::Error::Io(error) => error.to_string(),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_addresses_of_others_are_checked() {
+        for (path, fits) in [
+            ("unet/config.json", true),
+            ("a b.safetensors", true),
+            ("../a", false),
+            ("a/../../b", false),
+            ("/etc/passwd", false),
+            ("a//b", false),
+            ("C:\\a", false),
+            ("a\\b", false),
+            (".", false),
+        ] {
+            assert_eq!(is_inside(path), fits, "{path}");
+        }
+        for (name, fits) in
+            [("owner/name-1.5", true), ("name", false), ("a/b/c", false), ("../b", false), ("a/b?c", false)]
+        {
+            assert_eq!(is_repository(name), fits, "{name}");
+        }
+        assert!(is_hash(&"0a".repeat(32)) && !is_hash("../../a") && !is_hash(&"zz".repeat(32)));
+        let links = r#"<https://hub/a?cursor=1>; rel="prev", <https://hub/a?cursor=2>; rel="next""#;
+        assert_eq!(next_page(links).as_deref(), Some("https://hub/a?cursor=2"));
+        assert_eq!(next_page("nonsense"), None);
+        let hub = Hub::at("https://hub.example/mirror/", None).unwrap();
+        assert_eq!(
+            hub.url("owner/name/resolve/x/a b#c?.safetensors"),
+            "https://hub.example/mirror/owner/name/resolve/x/a%20b%23c%3F.safetensors"
+        );
+        for wrong in ["", "hub", "ftp://hub", "https://hub?x", "file:///etc"] {
+            assert!(Hub::at(wrong, None).is_err(), "{wrong}");
+        }
+        assert!(Hub::at("https://hub", Some("a\nb")).is_err());
     }
 }
