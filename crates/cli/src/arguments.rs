@@ -209,7 +209,11 @@ pub(crate) enum Command {
 #[derive(Debug, Subcommand)]
 pub(crate) enum ModelsCommand {
     /// List them, with what each is
-    List,
+    List {
+        /// The well-known open models that can be downloaded by their names instead
+        #[arg(long)]
+        catalog: bool,
+    },
     /// Show everything that is known about one
     Info {
         /// Its name, or its file or folder
@@ -225,6 +229,58 @@ pub(crate) enum ModelsCommand {
         /// The SHA-256 that its hub quotes; without it, the one that was recorded when it was read before
         #[arg(long)]
         sha256: Option<String>,
+        /// Record what it holds now: it was changed on purpose
+        #[arg(long, conflicts_with = "sha256")]
+        accept: bool,
+    },
+    /// Put a model into your own library folder
+    #[command(
+        after_help = "What it is is told from its header before anything is done. Pickles (.ckpt, .bin, .pt) are refused.
+
+Examples:
+  outframe models add ~/Downloads/meadow.safetensors
+  outframe models add /mnt/models/sdxl --copy --name big"
+    )]
+    Add {
+        /// A .safetensors file, or a folder in diffusers layout
+        path: PathBuf,
+        /// Let the library point to where it is: no space is used, and it must stay there. This is what happens without --copy
+        #[arg(long, conflicts_with = "copy")]
+        link: bool,
+        /// Copy it into the library
+        #[arg(long)]
+        copy: bool,
+        /// The name in the library; its own when absent
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Take a model out of your own library folder; a link is only unlinked
+    Remove {
+        /// Its name, or its file or folder
+        model: String,
+        /// What is no link is gone for good: this is meant
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Download a model from the hub into your own library folder
+    #[command(after_help = "What was transferred before a break is used the next time. Size and SHA-256 are verified.
+HF_TOKEN is sent to the hub where it asks who you are; HF_ENDPOINT names another hub; HTTPS_PROXY is used.
+
+Examples:
+  outframe models download sd-1.5-inpainting
+  outframe models download owner/name --file model.safetensors --name meadow")]
+    Download {
+        /// A name of the catalogue (`outframe models list --catalog`), or a repository, owner/name
+        model: String,
+        /// One file of the repository
+        #[arg(long)]
+        file: Option<String>,
+        /// Full precision, where half precision is there too: twice the size
+        #[arg(long)]
+        full: bool,
+        /// The name in the library
+        #[arg(long)]
+        name: Option<String>,
     },
 }
 

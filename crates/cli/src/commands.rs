@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use image::{DynamicImage, GrayImage, Luma};
 use outframe_document::Project;
 use outframe_studio::{
-    CancellationToken, DeepZoomOptions, ExportOptions, ExtendRequest, FillPlan, GenerateRequest, ImportOptions, Kind,
+    CancellationToken, DeepZoomOptions, ExportOptions, ExtendRequest, FillPlan, GenerateRequest, ImportOptions,
     ModelEntry, Models, Placed, ReadyModel, ReframeRequest, Region, Shape, Studio, StudioError, TakeImage, VaryRequest,
     ZoomOutRequest, can_write, encode_png, engine::EngineOptions, export_tiles, import_pictures, thumbnail,
     write_whole,
@@ -47,12 +47,22 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Doctor { file, repair } => project::doctor(&file, repair.as_deref(), json),
         Command::Copy { file, to } => project::copy(&file, &to, json),
         Command::Compact { file } => project::compact(&file, json),
-        Command::Models { command: ModelsCommand::List } => list_models(json),
-        Command::Models { command: ModelsCommand::Info { model } } => {
-            report::print(json, &models::find(&model)?, models::describe)
+        Command::Models { command } => models(command, json, &show),
+    }
+}
+
+fn models(command: ModelsCommand, json: bool, show: &Progress) -> anyhow::Result<()> {
+    match command {
+        ModelsCommand::List { catalog: false } => list_models(json),
+        ModelsCommand::List { catalog: true } => models::catalogue(json),
+        ModelsCommand::Info { model } => report::print(json, &models::find(&model)?, models::describe),
+        ModelsCommand::Verify { model, sha256, accept } => {
+            models::verify(&model, sha256.as_deref(), accept, json, show)
         }
-        Command::Models { command: ModelsCommand::Verify { model, sha256 } } => {
-            models::verify(&model, sha256.as_deref(), json, &show)
+        ModelsCommand::Add { path, link: _, copy, name } => models::add(&path, copy, name.as_deref(), json, show),
+        ModelsCommand::Remove { model, yes } => models::remove(&model, yes, json),
+        ModelsCommand::Download { model, file, full, name } => {
+            models::download(&model, file.as_deref(), full, name.as_deref(), json, show)
         }
     }
 }
@@ -436,8 +446,8 @@ fn list_models(json: bool) -> anyhow::Result<()> {
             };
             models.push(Model { entry, info, problem, item: None });
         }
-        // What needs no engine to be told: single files.
-        for item in studio.models().library().into_iter().filter(|item| item.kind != Kind::Folder) {
+        // What needs no engine to be told: files that go with a model.
+        for item in studio.models().library().into_iter().filter(|item| !item.paints()) {
             let entry = ModelEntry { name: item.name.clone(), path: item.path.clone() };
             models.push(Model { entry, info: None, problem: item.problem.clone(), item: Some(item) });
         }

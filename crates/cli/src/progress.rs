@@ -68,7 +68,19 @@ impl Progress {
         }
     }
 
-    fn say(&self, text: &str) {
+    /// Bytes of a copy or a download.
+    pub(crate) fn bytes(&self, done: u64, all: u64, what: &str) {
+        if self.bar.length() != Some(all) {
+            self.bar.set_style(bytes_style());
+            self.bar.set_length(all);
+            // What was there already is no speed.
+            self.bar.reset_eta();
+        }
+        self.bar.set_message(what.to_owned());
+        self.bar.set_position(done);
+    }
+
+    pub(crate) fn say(&self, text: &str) {
         self.bar.suspend(|| eprintln!("note: {text}"));
     }
 
@@ -79,6 +91,11 @@ impl Progress {
 
 fn export_style() -> ProgressStyle {
     ProgressStyle::with_template("{bar:30} {pos}/{len} rows, {eta} left")
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+fn bytes_style() -> ProgressStyle {
+    ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left  {msg}")
         .unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 

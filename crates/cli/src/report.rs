@@ -284,7 +284,9 @@ pub(crate) struct Model {
 
 pub(crate) fn models(models: &[Model]) -> String {
     if models.is_empty() {
-        return "No model is installed. Set OUTFRAME_MODELS to a folder that holds model folders.".into();
+        return "No model is installed. Add one (`outframe models add`), download one (`outframe models download`), or set \
+                OUTFRAME_MODELS to a folder that holds models."
+            .into();
     }
     models
         .iter()

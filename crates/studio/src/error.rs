@@ -57,6 +57,19 @@ pub enum StudioError {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// The hub cannot be reached.
+    #[error(
+        "{hub} cannot be reached: {why}. Models that are here work without it; to download one, go online, or set HTTPS_PROXY or HF_ENDPOINT where they are needed."
+    )]
+    Offline {
+        /// Its name.
+        hub: String,
+        /// Why.
+        why: String,
+    },
+    /// The hub refuses, has not what was asked for, or sends what is damaged.
+    #[error("{0}")]
+    Hub(String),
     /// A layer uses something that this version cannot draw.
     #[error("This version cannot draw {0} yet; hide that layer to go on.")]
     NotDrawable(String),

@@ -29,7 +29,10 @@ pub use error::StudioError;
 pub use export::{Export, ExportOptions, can_write, export, export_with, thumbnail, write_whole};
 pub use generate::{GenerateRequest, MAX_SIDE, MAX_TAKES, MIN_SIDE, Painting, Settings, TakeImage};
 pub use import::{ImportOptions, Imported, import_pictures};
-pub use models::{Family, HashCache, Hashes, Kind, LibraryItem, ModelEntry, Models};
+pub use models::{
+    CatalogEntry, CatalogFile, CatalogSettings, Changes, DownloadProgress, Family, HashCache, Hashes, Hub, Kind,
+    LibraryItem, ModelEntry, Models, Order, Removed, Watch, Way, catalog,
+};
 pub use outframe_engine::ModelInfo;
 pub use paint::{
     CoverRequest, ExtendRequest, FillPlan, MAX_FILL_TAKES, Outline, Painted, Placed, ReframeRequest, UPSCALE_STRENGTH,

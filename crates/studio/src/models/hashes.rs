@@ -91,6 +91,15 @@ impl HashCache {
         Ok(hashes)
     }
 
+    /// Records the hashes of a file that was changed on purpose; they must be of what it holds now.
+    pub fn accept(&mut self, path: &Path, hashes: Hashes) -> Result<(), StudioError> {
+        let path = path.canonicalize().map_err(StudioError::io("open", path))?;
+        let (bytes, modified) = stamp(&path)?;
+        self.known.insert(path, Known { bytes, modified, hashes });
+        self.keep();
+        Ok(())
+    }
+
     /// What was computed for the file when it was last read, whatever it holds now.
     pub fn recorded(&self, path: &Path) -> Option<Hashes> {
         Some(self.known.get(&path.canonicalize().ok()?)?.hashes.clone())
@@ -156,6 +165,14 @@ mod tests {
         assert_eq!(HashCache::at(cache.clone()).hashes(&file, false, &cancel, not_read).unwrap(), first);
         fs::write(&file, "abcd").unwrap();
         assert_ne!(HashCache::at(cache.clone()).hashes(&file, false, &cancel, |_, _| ()).unwrap(), first);
+        // A change that nobody meant stays a change, however often it is looked at, until it is accepted.
+        let mut open = HashCache::at(cache.clone());
+        let recorded = open.recorded(&file).unwrap();
+        fs::write(&file, "abce").unwrap();
+        let changed = open.hashes(&file, true, &cancel, |_, _| ()).unwrap();
+        assert!(changed != recorded && open.recorded(&file) == Some(recorded));
+        open.accept(&file, changed.clone()).unwrap();
+        assert_eq!(HashCache::at(cache.clone()).recorded(&file), Some(changed));
         cancel.cancel();
         assert!(HashCache::at(cache).hashes(&file, true, &cancel, |_, _| ()).unwrap_err().is_cancelled());
     }
