@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use image::{DynamicImage, GrayImage, Luma};
 use outframe_document::Project;
 use outframe_studio::{
-    CancellationToken, DeepZoomOptions, ExportOptions, ExtendRequest, FillPlan, GenerateRequest, ImportOptions, Kind,
+    CancellationToken, DeepZoomOptions, ExportOptions, ExtendRequest, FillPlan, GenerateRequest, ImportOptions,
     ModelEntry, Models, Placed, ReadyModel, ReframeRequest, Region, Shape, Studio, StudioError, TakeImage, VaryRequest,
     ZoomOutRequest, can_write, encode_png, engine::EngineOptions, export_tiles, import_pictures, thumbnail,
     write_whole,
@@ -436,8 +436,8 @@ fn list_models(json: bool) -> anyhow::Result<()> {
             };
             models.push(Model { entry, info, problem, item: None });
         }
-        // What needs no engine to be told: single files.
-        for item in studio.models().library().into_iter().filter(|item| item.kind != Kind::Folder) {
+        // What needs no engine to be told: files that go with a model.
+        for item in studio.models().library().into_iter().filter(|item| !item.paints()) {
             let entry = ModelEntry { name: item.name.clone(), path: item.path.clone() };
             models.push(Model { entry, info: None, problem: item.problem.clone(), item: Some(item) });
         }

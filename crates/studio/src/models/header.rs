@@ -165,6 +165,19 @@ pub(crate) mod tests {
         bytes
     }
 
+    /// The names that tell a whole checkpoint; the text is this wide, the UNet takes this many inputs.
+    pub(crate) fn checkpoint(width: u64, inputs: u64) -> Vec<u8> {
+        file(
+            &[
+                ("model.diffusion_model.input_blocks.0.0.weight", &[1, inputs, 3, 3]),
+                ("model.diffusion_model.input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight", &[1, width]),
+                ("first_stage_model.decoder.conv_in.weight", &[1, 4, 3, 3]),
+                ("cond_stage_model.transformer.text_model.final_layer_norm.weight", &[1]),
+            ],
+            &[],
+        )
+    }
+
     fn read(bytes: &[u8]) -> Result<Header, String> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), bytes).unwrap();

@@ -129,7 +129,9 @@ impl Sort {
             // A VAE begins with `encoder.conv_in`: only a UNet has this name at its top.
             header.shape("conv_in.weight").filter(|_| begins("down_blocks."))
         }) {
-            let kind = if whole.is_some() { Kind::Checkpoint } else { Kind::Unet };
+            // Some files have the checkpoint's names and yet hold the UNet alone.
+            let complete = begins("first_stage_model.") && (begins("cond_stage_model.") || begins("conditioner."));
+            let kind = if whole.is_some() && complete { Kind::Checkpoint } else { Kind::Unet };
             let family = attention_width(header).and_then(Family::of_width);
             return Self { kind, family, inpainting: first.get(1) == Some(&9) };
         }
@@ -230,15 +232,18 @@ mod tests {
     fn checkpoints_are_told_apart_by_text_width_and_inputs() {
         let first = "model.diffusion_model.input_blocks.0.0.weight";
         let keys = "model.diffusion_model.input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight";
+        let (vae, text) = ("first_stage_model.decoder.conv_in.weight", "conditioner.embedders.0.x");
         for (width, family) in
             [(768, Family::Sd1), (1024, Family::Sd2), (2048, Family::Sdxl), (1280, Family::SdxlRefiner)]
         {
             for inputs in [4, 9] {
-                let found = sort(&[(first, &[1, inputs, 3, 3]), (keys, &[1, width])]);
+                let found = sort(&[(first, &[1, inputs, 3, 3]), (keys, &[1, width]), (vae, &[1]), (text, &[1])]);
                 let expected = Sort { kind: Kind::Checkpoint, family: Some(family), inpainting: inputs == 9 };
                 assert_eq!(found, expected);
             }
         }
+        let bare = sort(&[(first, &[1, 4, 3, 3]), (keys, &[1, 2048])]);
+        assert_eq!((bare.kind, bare.family), (Kind::Unet, Some(Family::Sdxl)));
         let unet = sort(&[("conv_in.weight", &[1, 9, 3, 3]), ("down_blocks.1.attn2.to_k.weight", &[1, 2048])]);
         assert_eq!(unet, Sort { kind: Kind::Unet, family: Some(Family::Sdxl), inpainting: true });
     }

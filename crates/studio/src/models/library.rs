@@ -1,10 +1,12 @@
 //! What lies in the model folders, told from headers alone: no weight is read and no engine is needed.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     fs,
     io::Read as _,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::SystemTime,
 };
 
 use base64::Engine as _;
@@ -13,8 +15,10 @@ use serde::Serialize;
 use super::{
     INDEX, Models, STARTER,
     header::Header,
+    is_file_name,
     kind::{Family, Kind, Sort},
 };
+use crate::StudioError;
 
 /// Folders inside folders are followed this far; links that lead in a circle end here.
 const MAX_DEPTH: usize = 4;
@@ -26,6 +30,33 @@ const MAX_THUMBNAIL: usize = 8 << 20;
 const MAX_TRIGGERS: usize = 12;
 /// `model_index.json` is a page of text.
 const MAX_INDEX: u64 = 1 << 20;
+/// Names that diffusers gives every file of a kind: the folder's name tells more.
+const GENERIC: [&str; 5] =
+    ["diffusion_pytorch_model", "pytorch_lora_weights", "model", "adapter_model", "learned_embeds"];
+
+/// What the files' headers said, as long as size and time are as they were: a header can be megabytes.
+#[derive(Debug, Default)]
+pub(super) struct Known(Mutex<HashMap<PathBuf, (u64, SystemTime, LibraryItem)>>);
+
+impl Known {
+    fn file(&self, path: &Path) -> Option<LibraryItem> {
+        if !is_weights(path) {
+            return None;
+        }
+        let about = path.metadata().ok()?;
+        let (bytes, modified) = (about.len(), about.modified().ok()?);
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, _, item)) = known.get(path).filter(|known| (known.0, known.1) == (bytes, modified)) {
+            return Some(LibraryItem { preview: preview(path), ..item.clone() });
+        }
+        let item = LibraryItem::of_file(path)?;
+        if known.len() >= MAX_ENTRIES {
+            known.clear();
+        }
+        known.insert(path.into(), (bytes, modified, item.clone()));
+        Some(item)
+    }
+}
 
 /// One model of the library.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -87,6 +118,37 @@ impl LibraryItem {
         inside().or_else(|| read_bounded(self.preview.as_deref()?, MAX_THUMBNAIL as u64))
     }
 
+    /// What a file is, wherever it lies.
+    pub(super) fn at(path: &Path) -> Result<Self, StudioError> {
+        Self::of_file(path).ok_or_else(|| {
+            StudioError::InvalidRequest(format!(
+                "{} is no model file: models are .safetensors files or folders with a {INDEX}.",
+                path.display()
+            ))
+        })
+    }
+
+    /// Whether pictures can be painted with it alone. Folders count unread: the engine says what is wrong with one.
+    pub fn paints(&self) -> bool {
+        self.kind == Kind::Folder || (self.kind == Kind::Checkpoint && self.problem.is_none())
+    }
+
+    pub(super) fn paints_or_says_why(&self) -> Result<(), StudioError> {
+        if self.paints() {
+            return Ok(());
+        }
+        let advice = match self.kind {
+            Kind::Lora | Kind::ControlNet | Kind::Vae | Kind::TextualInversion => {
+                "It goes with a model: choose the model, and add this to it."
+            }
+            Kind::Unet => "It lacks the VAE and the text encoder; get the complete checkpoint.",
+            Kind::Upscaler => "It enlarges pictures: use it with `upscale`.",
+            _ => "It is not known what it is for.",
+        };
+        let refused = format!("“{}” is no model to paint with ({}). {advice}", self.name, self.description());
+        Err(StudioError::InvalidRequest(self.problem.clone().unwrap_or(refused)))
+    }
+
     fn new(path: &Path, name: String, kind: Kind) -> Self {
         Self {
             name,
@@ -106,8 +168,7 @@ impl LibraryItem {
 
     fn of_file(path: &Path) -> Option<Self> {
         let ending = path.extension()?.to_str()?.to_ascii_lowercase();
-        let name = path.file_stem()?.to_string_lossy().into_owned();
-        let mut item = Self::new(path, name, Kind::Unknown);
+        let mut item = Self::new(path, name_of(path)?, Kind::Unknown);
         item.bytes = path.metadata().ok().filter(fs::Metadata::is_file)?.len();
         match ending.as_str() {
             "safetensors" => match Header::read(path) {
@@ -123,10 +184,7 @@ impl LibraryItem {
             }
             _ => return None,
         }
-        item.preview = ["preview.png", "png", "jpg", "jpeg", "webp"]
-            .iter()
-            .map(|ending| path.with_extension(ending))
-            .find(|picture| picture.is_file());
+        item.preview = preview(path);
         Some(item)
     }
 
@@ -168,11 +226,41 @@ impl LibraryItem {
             Some(phrase) => vec![phrase],
             None => said("ss_tag_frequency").map(|tags| frequent(&tags)).unwrap_or_default(),
         };
-        if let Some(family @ (Family::Sd3 | Family::Flux)) = self.family {
-            self.problem =
-                Some(format!("{} is a {} model, which this version cannot run.", self.path.display(), family.name()));
-        }
+        let path = self.path.display();
+        self.problem = match self.family {
+            Some(family @ (Family::Sd3 | Family::Flux)) => {
+                Some(format!("{path} is a {} model, which this version cannot run.", family.name()))
+            }
+            Some(Family::SdxlRefiner) if matches!(self.kind, Kind::Checkpoint | Kind::Unet) => Some(format!(
+                "{path} is SDXL’s refiner, which only improves other models’ pictures; get the base model."
+            )),
+            _ => None,
+        };
     }
+}
+
+/// Whether a file has the ending of one that holds weights, those that are refused included.
+pub(super) fn is_weights(path: &Path) -> bool {
+    let ending = path.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase);
+    ending.is_some_and(|ending| matches!(ending.as_str(), "safetensors" | "ckpt" | "pt" | "pth" | "bin"))
+}
+
+/// The file's name without its ending; where every file of its kind is called so, the folder's, and the variant.
+fn name_of(path: &Path) -> Option<String> {
+    let stem = path.file_stem()?.to_string_lossy().into_owned();
+    let (base, variant) = stem.split_once('.').map_or((stem.as_str(), None), |(base, rest)| (base, Some(rest)));
+    let folder = path.parent().and_then(Path::file_name).filter(|_| GENERIC.contains(&base));
+    Some(match (folder, variant) {
+        (Some(folder), Some(variant)) => format!("{}.{variant}", folder.to_string_lossy()),
+        (Some(folder), None) => folder.to_string_lossy().into_owned(),
+        (None, _) => stem,
+    })
+}
+
+/// The picture beside a file of weights.
+fn preview(path: &Path) -> Option<PathBuf> {
+    let endings = ["preview.png", "preview.jpg", "preview.jpeg", "preview.webp", "png", "jpg", "jpeg", "webp"];
+    endings.iter().map(|ending| path.with_extension(ending)).find(|picture| picture.is_file())
 }
 
 /// The tags that trainers count by data set, the most frequent over all of them first.
@@ -210,33 +298,82 @@ fn weights_in(folder: &Path) -> Vec<PathBuf> {
     files.filter(|file| file.extension().is_some_and(|ending| ending == "safetensors")).collect()
 }
 
-fn scan(folder: &Path, depth: usize, found: &mut Vec<LibraryItem>) {
+fn scan(folder: &Path, depth: usize, known: &Known, seen: &mut usize, found: &mut Vec<LibraryItem>) {
     for path in entries(folder) {
-        if found.len() >= MAX_ENTRIES {
+        *seen += 1;
+        if *seen > MAX_ENTRIES {
             return;
         }
         if !path.is_dir() {
-            found.extend(LibraryItem::of_file(&path));
+            found.extend(known.file(&path));
         } else if super::is_model(&path) {
             found.push(LibraryItem::of_folder(&path));
         } else if depth < MAX_DEPTH {
-            scan(&path, depth + 1, found);
+            scan(&path, depth + 1, known, seen, found);
         }
     }
 }
 
 impl Models {
-    /// Everything in the library's folders, the starter first, then by kind and name. What is found under two folders is listed
-    /// once.
-    pub fn library(&self) -> Vec<LibraryItem> {
+    /// Everything, in the order of the folders; what is found under two of them once.
+    pub(super) fn scan(&self) -> Vec<LibraryItem> {
         let mut found = Vec::new();
         for root in &self.roots {
-            scan(root, 0, &mut found);
+            scan(root, 0, &self.known, &mut 0, &mut found);
         }
         let mut seen = std::collections::HashSet::new();
         found.retain(|item| seen.insert(item.path.canonicalize().unwrap_or_else(|_| item.path.clone())));
+        found
+    }
+
+    /// Everything in the library's folders, the starter first, then by kind and name. What is found under two folders is listed
+    /// once.
+    pub fn library(&self) -> Vec<LibraryItem> {
+        let mut found = self.scan();
         found.sort_by(|a, b| (a.name != STARTER, a.kind, &a.name).cmp(&(b.name != STARTER, b.kind, &b.name)));
         found
+    }
+
+    /// What can be used of one kind ([`Kind::Lora`], [`Kind::TextualInversion`], [`Kind::Vae`], [`Kind::ControlNet`],
+    /// [`Kind::Upscaler`], …), by name; of two with one name, the first found counts.
+    pub fn items(&self, kind: Kind) -> Vec<LibraryItem> {
+        let mut found: Vec<LibraryItem> = Vec::new();
+        for item in self.scan() {
+            if item.kind == kind && item.problem.is_none() && !found.iter().any(|other| other.name == item.name) {
+                found.push(item);
+            }
+        }
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        found
+    }
+
+    /// The item of this kind with this name (that of the file with or without its ending), or at this path. What is of
+    /// another kind or cannot be used is refused with what it is.
+    pub fn item(&self, kind: Kind, asked: &str) -> Result<LibraryItem, StudioError> {
+        let items = self.items(kind);
+        if let Some(item) = items.iter().find(|item| item.name == asked || is_file_name(&item.path, asked)) {
+            return Ok(item.clone());
+        }
+        let path = Path::new(asked);
+        if path.is_file() {
+            let item = LibraryItem::at(&path.canonicalize().map_err(StudioError::io("open", path))?)?;
+            return match &item.problem {
+                Some(problem) => Err(StudioError::InvalidRequest(problem.clone())),
+                None if item.kind == kind => Ok(item),
+                None => Err(StudioError::InvalidRequest(format!(
+                    "{asked} is of another kind ({}); a {} is needed.",
+                    item.description(),
+                    kind.name()
+                ))),
+            };
+        }
+        let names: Vec<_> = items.iter().map(|item| item.name.as_str()).collect();
+        Err(StudioError::InvalidRequest(format!(
+            "There is no {} “{asked}” in the library. It holds: {}. Give one of these names or the path of a .safetensors \
+             file.",
+            kind.name(),
+            if names.is_empty() { "none".into() } else { names.join(", ") }
+        )))
     }
 }
 
@@ -286,6 +423,40 @@ mod tests {
         assert_eq!(find(&items, "vae").thumbnail().unwrap(), b"beside");
         assert!(find(&items, "old").problem.as_deref().unwrap().contains("pickle"));
         assert!(find(&items, "broken").problem.as_deref().unwrap().contains("length"));
+    }
+
+    #[test]
+    fn adapters_are_listed_by_kind_and_asked_for_by_name_or_path() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        fs::create_dir_all(at("lcm")).unwrap();
+        fs::create_dir_all(at("control")).unwrap();
+        let lora = file(&[("lora_unet_x_attn2_to_k.lora_down.weight", &[4, 768])], &[]);
+        fs::write(at("b.safetensors"), &lora).unwrap();
+        fs::write(at("lcm/pytorch_lora_weights.safetensors"), &lora).unwrap();
+        fs::write(at("control/diffusion_pytorch_model.fp16.safetensors"), {
+            file(&[("controlnet_cond_embedding.conv_in.weight", &[1]), ("x.attn2.to_k.weight", &[1, 768])], &[])
+        })
+        .unwrap();
+        fs::write(at("word.safetensors"), file(&[("emb_params", &[2, 1024])], &[])).unwrap();
+        fs::write(at("b.ckpt"), "pickle").unwrap();
+        let models = Models::at(vec![root.path().into()]);
+        let names = |kind| models.items(kind).into_iter().map(|item| item.name).collect::<Vec<_>>();
+        assert_eq!(names(Kind::Lora), ["b", "lcm"]);
+        assert_eq!(names(Kind::ControlNet), ["control.fp16"]);
+        assert_eq!(models.item(Kind::TextualInversion, "word").unwrap().family, Some(Family::Sd2));
+        assert_eq!(models.item(Kind::Lora, "b.safetensors").unwrap().path, at("b.safetensors"));
+        assert_eq!(models.item(Kind::Lora, at("b.safetensors").to_str().unwrap()).unwrap().name, "b");
+        let said = |kind, asked: &str| models.item(kind, asked).unwrap_err().to_string();
+        assert!(said(Kind::Lora, "unicorn").contains("b, lcm"));
+        assert!(said(Kind::Vae, at("b.safetensors").to_str().unwrap()).contains("LoRA"));
+        assert!(said(Kind::Lora, at("b.ckpt").to_str().unwrap()).contains("pickle"));
+
+        // What changes on the disk changes in the list, although the headers are kept.
+        fs::write(at("b.safetensors"), file(&[("emb_params", &[2, 768])], &[])).unwrap();
+        fs::write(at("b.preview.png"), "new").unwrap();
+        assert_eq!(names(Kind::Lora), ["lcm"]);
+        assert_eq!(models.item(Kind::TextualInversion, "b").unwrap().thumbnail().unwrap(), b"new");
     }
 
     #[test]
