@@ -202,11 +202,11 @@ pub(crate) fn paint(
     let mut project = Project::open(file)?;
     check(&project)?;
     let studio = studio(&sampling.engine);
-    let model = sampling.settings().model;
+    let settings = sampling.settings();
     let placed = on_runtime(async |cancel| {
         let mut events = |event| show.show(event);
         let work = async {
-            let model = studio.ready(model.as_deref(), &mut events).await?;
+            let model = studio.ready(&settings, &mut events).await?;
             let plan = plan(&project, &model)?;
             let painted = studio.paint(plan, &mut events, cancel).await?;
             painted.place(&mut project)

@@ -9,7 +9,7 @@ use outframe_engine::{GenerateJob, Sampling};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Studio, StudioError,
+    SAMPLERS, Studio, StudioError, Tuning,
     engine::Job,
     pictures::{PNG, encode_png},
     session::{EventSink, ReadyModel},
@@ -39,6 +39,8 @@ pub struct Settings {
     pub sampler: Option<String>,
     /// Seed; a random one when absent.
     pub seed: Option<u64>,
+    /// What changes the model.
+    pub tuning: Tuning,
 }
 
 impl Settings {
@@ -57,7 +59,10 @@ impl Settings {
         {
             return invalid(format!("Guidance {guidance}: choose 0 to 100."));
         }
-        Ok(())
+        if let Some(sampler) = self.sampler.as_deref().filter(|sampler| !SAMPLERS.contains(sampler)) {
+            return invalid(format!("There is no sampler “{sampler}”. Choose one of {}.", SAMPLERS.join(", ")));
+        }
+        self.tuning.check()
     }
 
     /// The seed asked for, or a random one that is short enough to be copied by hand.
@@ -120,7 +125,7 @@ impl Studio {
             check_size(width, height)?;
         }
         let seed = request.settings.seed()?;
-        let model = self.ready(request.settings.model.as_deref(), events).await?;
+        let model = self.ready(&request.settings, events).await?;
         let info = &model.loaded.info;
         let (width, height) = request.size.unwrap_or((info.native_size, info.native_size));
         // The model works in multiples of a few pixels; what is beyond the asked-for size is cut off evenly.
@@ -173,10 +178,10 @@ pub(crate) fn sampling(
         seed,
         take: 0,
         preview: true,
-        clip_skip: 0,
-        guidance_rescale: 0.0,
-        loras: Vec::new(),
-        embeddings: Vec::new(),
+        clip_skip: model.tuning.clip_skip,
+        guidance_rescale: model.tuning.guidance_rescale,
+        loras: model.tuning.loras(),
+        embeddings: model.tuning.embeddings(),
     }
 }
 
@@ -187,7 +192,7 @@ pub(crate) fn provenance(
     strength: f64,
     size: (u32, u32),
 ) -> Provenance {
-    let request = GenerationRequest {
+    let mut request = GenerationRequest {
         kind,
         prompt: sampling.prompt.clone(),
         negative: sampling.negative.clone(),
@@ -202,6 +207,7 @@ pub(crate) fn provenance(
         height: size.1,
         ..GenerationRequest::default()
     };
+    model.tuning.record(&mut request.extra);
     let engine = format!("outframe-engine {}", env!("CARGO_PKG_VERSION"));
     Provenance { request, engine, device: model.loaded.device.clone(), context: None }
 }

@@ -22,6 +22,7 @@ mod session;
 pub mod shots;
 mod surface;
 pub mod tiles;
+mod tuning;
 mod upscalers;
 
 pub use deep_zoom::{DeepZoom, DeepZoomOptions, export_tiles};
@@ -30,7 +31,7 @@ pub use export::{Export, ExportOptions, can_write, export, export_with, thumbnai
 pub use generate::{GenerateRequest, MAX_SIDE, MAX_TAKES, MIN_SIDE, Painting, Settings, TakeImage};
 pub use import::{ImportOptions, Imported, import_pictures};
 pub use models::{Family, HashCache, Hashes, Kind, LibraryItem, ModelEntry, Models};
-pub use outframe_engine::ModelInfo;
+pub use outframe_engine::{ModelInfo, SAMPLERS};
 pub use paint::{
     CoverRequest, ExtendRequest, FillPlan, MAX_FILL_TAKES, Outline, Painted, Placed, ReframeRequest, UPSCALE_STRENGTH,
     UpscaleMode, UpscalePlan, UpscaleRequest, Upscaled, VARY_STRENGTH, VaryRequest, ZoomOutRequest,
@@ -39,4 +40,5 @@ pub use pictures::{Pictures, ProjectPictures, encode_png};
 pub use region::{MAX_REGION_SIDE, Region, RegionPart, Shape};
 pub use session::{Event, EventSink, ReadyModel, Studio};
 pub use tokio_util::sync::CancellationToken;
+pub use tuning::{EmbeddingChoice, LoraChoice, MAX_ADAPTERS, MAX_CLIP_SKIP, MAX_LORA_WEIGHT, Tuning};
 pub use upscalers::UpscalerEntry;

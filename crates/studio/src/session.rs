@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Models, StudioError,
-    engine::{Engine, EngineOptions, Job, JobEvent, JobOutput, LoadedModel},
+    Models, Settings, StudioError,
+    engine::{Engine, EngineError, EngineOptions, Job, JobEvent, JobOutput, LoadedModel},
+    tuning::ReadyTuning,
 };
 
 /// What happens while a use-case runs.
@@ -70,8 +71,10 @@ pub struct ReadyModel {
     pub loaded: LoadedModel,
     /// The model's name, by which it was asked for.
     pub name: String,
-    /// Its folder.
+    /// Its folder or file.
     pub path: PathBuf,
+    /// What changes it.
+    pub(crate) tuning: ReadyTuning,
 }
 
 impl Studio {
@@ -90,13 +93,21 @@ impl Studio {
         &self.models
     }
 
-    /// Makes the worker hold a model, the starter when none is named; at once when it holds it already.
-    pub async fn ready(&self, name: Option<&str>, events: EventSink<'_>) -> Result<ReadyModel, StudioError> {
-        let entry = self.models.resolve(name)?;
+    /// Makes the worker hold the model that the settings name, the starter when they name none, and finds what changes it; at
+    /// once when it holds it already.
+    pub async fn ready(&self, settings: &Settings, events: EventSink<'_>) -> Result<ReadyModel, StudioError> {
+        let entry = self.models.resolve(settings.model.as_deref())?;
+        let (models, tuning) = (self.models.clone(), settings.tuning.clone());
+        let tuning = apart(move || tuning.resolve(&models)).await??;
         events(Event::Loading { model: entry.name.clone() });
-        let loaded = self.engine.load(&entry.path).await?;
+        let loaded = self.engine.load_with(&entry.path, tuning.vae()).await?;
         events(Event::Loaded(Box::new(loaded.clone())));
-        Ok(ReadyModel { loaded, name: entry.name, path: entry.path })
+        Ok(ReadyModel { loaded, name: entry.name, path: entry.path, tuning })
+    }
+
+    /// Makes sure that the worker still holds it: another use-case may have loaded another model since.
+    pub(crate) async fn hold(&self, model: &ReadyModel) -> Result<(), EngineError> {
+        self.engine.load_with(&model.path, model.tuning.vae()).await.map(drop)
     }
 
     pub(crate) async fn run(

@@ -15,8 +15,6 @@ use crate::{
 const LOOK: Duration = Duration::from_secs(1);
 /// Memory is told in steps of this many bytes, so that not every look is news.
 const MEMORY_STEP: u64 = 16 << 20;
-/// The samplers that the engine knows.
-const SAMPLERS: [&str; 3] = ["dpmpp-2m", "dpmpp-2m-karras", "ddim"];
 
 /// What is remembered of the engine between two looks.
 #[derive(Debug, Default)]
@@ -153,7 +151,7 @@ fn defaults(info: &ModelInfo) -> ModelDefaults {
         fill_guidance: info.defaults.fill_guidance,
         fill_strength: info.defaults.fill_strength,
         sampler: info.defaults.sampler.clone(),
-        samplers: SAMPLERS.map(str::to_owned).to_vec(),
+        samplers: outframe_studio::SAMPLERS.map(str::to_owned).to_vec(),
         native_size: native,
         sizes,
     }

@@ -10,7 +10,7 @@ use std::{
 use outframe_document::{GenerationId, Project, Rect, ShotId};
 use outframe_studio::{
     CoverRequest, Event, ExportOptions, ExtendRequest, FillPlan, GenerateRequest, ReadyModel, ReframeRequest, Region,
-    RegionPart, Settings, Shape, StudioError, VaryRequest, ZoomOutRequest,
+    RegionPart, Settings, Shape, StudioError, Tuning, VaryRequest, ZoomOutRequest,
     fill::{ModelSize, Side, plan_extension},
     film::{FilmOptions, Format, ShotFilm, export_film, ffmpeg},
     queue::{JobControl, JobError, JobKind, JobRequest, Outcome},
@@ -307,7 +307,7 @@ impl Desk {
         let open = self.writable()?;
         Ok(self.submit(&open, kind, label, region, async move |desk: Desk, open: Arc<Open>, control: JobControl| {
             let mut observe = |event| desk.observe(&control, event);
-            let model = desk.inner.studio.ready(settings.model.as_deref(), &mut observe).await?;
+            let model = desk.inner.studio.ready(&settings, &mut observe).await?;
             let project = Arc::clone(&open);
             let plan = tokio::task::spawn_blocking(move || -> Result<FillPlan, JobError> {
                 let state = project.state();
@@ -405,6 +405,7 @@ fn settings(from: api::Settings) -> Answer<Settings> {
         guidance: from.guidance,
         sampler: from.sampler,
         seed,
+        tuning: Tuning::default(),
     })
 }
 

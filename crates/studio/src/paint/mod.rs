@@ -326,8 +326,7 @@ impl Studio {
                     let (width, height) = window.size;
                     let job = FillJob { sampling, width, height, strength: prepared.strength };
                     let job = Job::Fill { job, image: prepared.image.clone(), mask: prepared.mask.clone() };
-                    // Another use-case may have loaded another model since.
-                    self.engine().load(&plan.model.path).await?;
+                    self.hold(&plan.model).await?;
                     let output = self.run(&job, (index, count), events, cancel).await?;
                     let shared = Arc::clone(&sheets);
                     desk = apart(move || {

@@ -194,7 +194,7 @@ impl Studio {
                     "The picture has no prompt, so the model adds whatever it likes. Say what the picture shows.";
                 events(Event::Warning(warning.into()));
             }
-            let model = self.ready(request.settings.model.as_deref(), events).await?;
+            let model = self.ready(&request.settings, events).await?;
             seed = request.settings.seed()?;
             let guidance = model.loaded.info.defaults.fill_guidance;
             let sampling = sampling(&prompt, &request.settings, &model, seed, guidance);
@@ -210,7 +210,7 @@ impl Studio {
                     image: crop,
                     mask: freedom.clone(),
                 };
-                self.engine().load(&model.path).await?;
+                self.hold(&model).await?;
                 let output = self.run(&job, (index, windows.len()), events, cancel).await?;
                 window.blend(&mut image, &output.image, &freedom);
                 seconds += output.seconds;
