@@ -199,6 +199,8 @@ pub(crate) enum Command {
         /// The project file
         file: PathBuf,
     },
+    /// List the styles that --style takes
+    Styles,
     /// The installed models
     Models {
         #[command(subcommand)]
@@ -492,6 +494,9 @@ pub(crate) struct Sampling {
     /// What the picture should not show
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     negative: String,
+    /// A style around the prompt, such as watercolour; `outframe styles` lists them
+    #[arg(long, value_name = "NAME")]
+    style: Option<String>,
     /// A model's name or folder [default: starter]
     #[arg(long, value_name = "NAME|PATH")]
     model: Option<String>,
@@ -545,6 +550,7 @@ impl Sampling {
     pub(crate) fn settings(&self) -> Settings {
         Settings {
             negative: self.negative.clone(),
+            style: self.style.clone(),
             model: self.model.clone(),
             steps: self.steps,
             guidance: self.guidance,
@@ -563,14 +569,15 @@ impl Sampling {
 
 #[derive(Debug, Args)]
 pub(crate) struct Generate {
-    /// What the picture should show
+    /// What the picture should show; {a,b} stands for each of them, __name__ for a line of wildcards/name.txt in the
+    /// configuration folder
     pub(crate) prompt: String,
     /// Width and height in pixels [default: the model's native square]
     #[arg(long, value_name = "WxH", value_parser = parse_size)]
     pub(crate) size: Option<(u32, u32)>,
-    /// Number of takes; take i has the seed S + i
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(crate) count: u32,
+    /// Number of takes; take i has the seed S + i and the prompt's i-th alternative [default: one for each alternative]
+    #[arg(long, value_name = "N")]
+    pub(crate) count: Option<u32>,
     /// Write the picture to this PNG file; of several takes, FILE-1.png, FILE-2.png, ...
     #[arg(long, value_name = "FILE.png", required_unless_present = "project")]
     pub(crate) out: Option<PathBuf>,

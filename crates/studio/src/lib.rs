@@ -21,6 +21,7 @@ mod region;
 mod session;
 pub mod shots;
 mod surface;
+mod texts;
 pub mod tiles;
 mod tuning;
 mod upscalers;
@@ -39,6 +40,7 @@ pub use paint::{
 pub use pictures::{Pictures, ProjectPictures, encode_png};
 pub use region::{MAX_REGION_SIDE, Region, RegionPart, Shape};
 pub use session::{Event, EventSink, ReadyModel, Studio};
+pub use texts::{Style, Texts};
 pub use tokio_util::sync::CancellationToken;
 pub use tuning::{EmbeddingChoice, LoraChoice, MAX_ADAPTERS, MAX_CLIP_SKIP, MAX_LORA_WEIGHT, Tuning};
 pub use upscalers::UpscalerEntry;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Models, Settings, StudioError,
+    Models, Settings, StudioError, Texts,
     engine::{Engine, EngineError, EngineOptions, Job, JobEvent, JobOutput, LoadedModel},
     tuning::ReadyTuning,
 };
@@ -62,6 +62,7 @@ pub type EventSink<'a> = &'a mut (dyn FnMut(Event) + Send);
 pub struct Studio {
     engine: Engine,
     models: Models,
+    texts: Texts,
 }
 
 /// A model made ready for a use-case.
@@ -80,7 +81,18 @@ pub struct ReadyModel {
 impl Studio {
     /// A studio with these models; the engine starts when it is first needed.
     pub fn new(options: EngineOptions, models: Models) -> Self {
-        Self { engine: Engine::new(options), models }
+        Self { engine: Engine::new(options), models, texts: Texts::discover() }
+    }
+
+    /// The same with the texts of another folder than the user's.
+    #[must_use]
+    pub fn with_texts(self, texts: Texts) -> Self {
+        Self { texts, ..self }
+    }
+
+    /// The user's lists and styles.
+    pub fn texts(&self) -> &Texts {
+        &self.texts
     }
 
     /// The supervisor of the engine.

@@ -400,6 +400,7 @@ fn settings(from: api::Settings) -> Answer<Settings> {
     };
     Ok(Settings {
         negative: from.negative,
+        style: None,
         model: from.model,
         steps: from.steps,
         guidance: from.guidance,

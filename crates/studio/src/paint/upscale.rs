@@ -20,9 +20,10 @@ use crate::{
     engine::Job,
     export::{describe, format_of, write_whole},
     fill::{Mask, ModelSize, prefill},
-    generate::{first_frame, generation_edit, provenance, sampling},
+    generate::{NewTake, first_frame, generation_edit, provenance, sampling},
     pictures::encode_png,
     session::{Event, EventSink, apart},
+    texts::Prompt,
 };
 
 /// Denoising strength of a creative upscaling unless another is asked for.
@@ -63,7 +64,7 @@ pub struct UpscaleRequest {
 #[derive(Debug, Clone)]
 pub struct UpscalePlan {
     request: UpscaleRequest,
-    prompt: String,
+    prompt: Prompt,
     strength: f64,
     rect: Rect,
     flat: RgbaImage,
@@ -79,8 +80,8 @@ impl UpscalePlan {
         let document = project.document();
         let frame = || document.frames.first().map(|frame| frame.rect);
         let rect = request.rect.or_else(frame).or_else(|| document.bounds()).ok_or(StudioError::NoPicture)?;
-        let prompt = request.prompt.clone().unwrap_or_else(|| known_prompt(project, rect));
-        request.settings.check(&prompt)?;
+        let prompt = Prompt::of(request.prompt.as_deref(), || known_prompt(project, rect));
+        request.settings.check(prompt.given().unwrap_or_default())?;
         let strength = request.strength.unwrap_or(UPSCALE_STRENGTH);
         if !(strength > 0.0 && strength <= 1.0) {
             return Err(StudioError::InvalidRequest(format!(
@@ -176,7 +177,7 @@ impl Studio {
         let mut how = Provenance {
             request: GenerationRequest {
                 kind: GenerationKind::Upscale,
-                prompt: prompt.clone(),
+                prompt: prompt.text().to_owned(),
                 model_name: name.clone(),
                 model_hash: hash.to_string(),
                 strength: 0.0,
@@ -189,17 +190,20 @@ impl Studio {
         };
         let mut seed = 0;
         if request.mode == UpscaleMode::Creative {
-            if prompt.trim().is_empty() {
+            if prompt.text().trim().is_empty() {
                 let warning =
                     "The picture has no prompt, so the model adds whatever it likes. Say what the picture shows.";
                 events(Event::Warning(warning.into()));
             }
-            let model = self.ready(&request.settings, events).await?;
             seed = request.settings.seed()?;
+            let wording = self.texts().wording(&prompt, &request.settings, seed, 1)?;
+            let model = self.ready(&request.settings, events).await?;
             let guidance = model.loaded.info.defaults.fill_guidance;
-            let sampling = sampling(&prompt, &request.settings, &model, seed, guidance);
+            let mut sampling = sampling(&request.settings, &model, seed, guidance);
+            wording.put_into(&mut sampling, 0);
             let size = model_size(&model);
             how = provenance(GenerationKind::Upscale, &sampling, &model, strength, (size.native, size.native));
+            wording.record(&mut how);
             let windows = windows(image.dimensions(), size);
             for (index, window) in windows.iter().enumerate() {
                 let (crop, freedom) = (window.crop(&image), window.freedom());
@@ -231,7 +235,13 @@ impl Upscaled {
     pub fn place(self, project: &mut Project) -> Result<Rect, StudioError> {
         let rect = Rect::new(0, 0, self.image.width(), self.image.height());
         let mask = self.alpha.map(|alpha| encode_png(&DynamicImage::ImageLuma8(alpha))).transpose()?;
-        let takes = vec![(encode_png(&DynamicImage::ImageRgb8(self.image))?, self.seed, self.seconds)];
+        let take = NewTake {
+            png: encode_png(&DynamicImage::ImageRgb8(self.image))?,
+            prompt: self.provenance.request.prompt.clone(),
+            seed: self.seed,
+            seconds: self.seconds,
+        };
+        let takes = vec![take];
         let (generation, add) = generation_edit(project, rect, takes, mask.as_deref(), self.provenance)?;
         let mut layer = Layer::new(project.next_layer_id(), "Upscaled");
         layer.patches.push(Patch::new(project.next_patch_id(), rect, PatchContent::Generation(generation)));
