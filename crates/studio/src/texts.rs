@@ -132,9 +132,9 @@ impl Texts {
         let style = settings.style.as_deref().map(|name| self.style(name)).transpose()?;
         let negative = joined(&settings.negative, style.as_ref().map_or("", |style| &style.negative));
         let Prompt::Given(text) = prompt else {
-            // A prompt of the project has its style already.
+            // It has the style that it was made with; only what shall not be there is the same for all.
             let prompts = vec![prompt.text().to_owned(); takes as usize];
-            return Ok(Wording { prompts, negative, typed: None, style: style.map(|style| style.name) });
+            return Ok(Wording { prompts, negative, typed: None, style: None });
         };
         let alternatives = prompts::permutations(text).map_err(invalid)?;
         let lists = |name: &str| self.lines(name);
@@ -301,7 +301,9 @@ mod tests {
         let (_folder, texts) = texts(&[]);
         let known = Prompt::Known("a {b __c__".into());
         let wording = texts.wording(&known, &Settings { style: Some("gouache".into()), ..Settings::default() }, 1, 2);
-        assert_eq!(wording.unwrap().prompts, ["a {b __c__", "a {b __c__"]);
+        let wording = wording.unwrap();
+        assert_eq!((wording.prompts.len(), wording.prompts[1].as_str()), (2, "a {b __c__"));
+        assert_eq!((wording.typed, wording.style), (None, None));
         let error = texts.wording(&Prompt::Given("__c__".into()), &Settings::default(), 1, 1).unwrap_err().to_string();
         assert!(error.contains("c.txt"), "{error}");
     }

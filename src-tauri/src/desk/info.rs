@@ -2,12 +2,15 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use outframe_studio::{ModelEntry, ModelInfo};
+use outframe_studio::{Kind, LibraryItem, ModelEntry, ModelInfo, Style};
 use serde_json::Value;
 
 use super::{Desk, DeskEvent, lock};
 use crate::{
-    api::{AdapterKind, AppInfo, EngineState, EngineView, ModelDefaults, ModelView, Os},
+    api::{
+        AdapterItem, AdapterKind, AdaptersView, AppInfo, EngineState, EngineView, ModelDefaults, ModelView, Os,
+        StyleView,
+    },
     error::Answer,
 };
 
@@ -59,6 +62,27 @@ impl Desk {
 
     pub(crate) fn models(&self) -> Vec<ModelView> {
         self.inner.studio.models().list().iter().map(model_view).collect()
+    }
+
+    /// What the library has that changes a model.
+    pub(crate) fn adapters(&self) -> AdaptersView {
+        let models = self.inner.studio.models();
+        let item = |item: LibraryItem| AdapterItem {
+            about: item
+                .title
+                .as_ref()
+                .filter(|title| **title != item.name)
+                .map_or_else(|| item.description(), |title| format!("{title}: {}", item.description())),
+            name: item.name,
+            trigger_words: item.trigger_words,
+        };
+        let of = |kind| models.items(kind).into_iter().map(item).collect();
+        AdaptersView { loras: of(Kind::Lora), embeddings: of(Kind::TextualInversion), vaes: of(Kind::Vae) }
+    }
+
+    pub(crate) fn styles(&self) -> Answer<Vec<StyleView>> {
+        let view = |style: Style| StyleView { name: style.name, prompt: style.prompt, negative: style.negative };
+        Ok(self.inner.studio.texts().styles()?.into_iter().map(view).collect())
     }
 
     /// What a model recommends. Asks the engine, and starts it, unless it has been asked before.

@@ -69,11 +69,19 @@ export type GenerationView = {
   guidance: number;
   sampler: string;
   strength: number;
+  tuning: Tuning;
   takes: TakeView[];
   chosen: string;
   layer: string | null;
 };
-export type TakeView = { id: string; seed: string; seconds: number; width: number; height: number };
+export type TakeView = {
+  id: string;
+  prompt: string;
+  seed: string;
+  seconds: number;
+  width: number;
+  height: number;
+};
 
 export type MoveKind =
   | "static"
@@ -181,6 +189,28 @@ export type Settings = {
   guidance: number | null;
   sampler: string | null;
   seed: string | null;
+  style: string | null;
+  tuning: Tuning;
+};
+export type LoraChoice = { name: string; weight: number };
+export type EmbeddingChoice = { name: string; word: string | null };
+export type Tuning = {
+  loras: LoraChoice[];
+  embeddings: EmbeddingChoice[];
+  clipSkip: number;
+  guidanceRescale: number;
+  vae: string | null;
+};
+export type AdapterItem = { name: string; about: string; triggerWords: string[] };
+export type AdaptersView = { loras: AdapterItem[]; embeddings: AdapterItem[]; vaes: AdapterItem[] };
+export type StyleView = { name: string; prompt: string; negative: string };
+export type UpscaleInput = {
+  layer: string | null;
+  factor: number;
+  creative: boolean;
+  prompt: string | null;
+  strength: number | null;
+  settings: Settings;
 };
 export type ModelDefaults = {
   steps: number;
@@ -279,6 +309,8 @@ export interface Commands {
   models(): ModelView[];
   model_defaults(args: { model: string | null }): ModelDefaults;
   engine_status(): EngineView;
+  adapters(): AdaptersView;
+  styles(): StyleView[];
 
   current_project(): ProjectView | null;
   new_project(args: { path: string | null }): ProjectView; // null: in the app's own folder ("Untitled 3")
@@ -296,6 +328,7 @@ export interface Commands {
   zoom_out(args: { input: ZoomOutInput }): number;
   reframe(args: { input: ReframeInput }): number;
   vary(args: { input: VaryInput }): number;
+  upscale(args: { input: UpscaleInput }): number;
   plan_extend(args: { input: ExtendInput }): {
     after: Rect;
     painted: Rect[];
