@@ -510,3 +510,183 @@ fn a_creative_upscaling_changes_a_little_and_is_the_same_again() {
     let patch = &place.json(&["info", "one.outframe"])["layers"][0]["patches"][0];
     assert_eq!((&patch["prompt"], &patch["seed"]), (&json!("a lake below snowy mountains"), &json!(5)));
 }
+
+/// The tiny model and adapters that the parity tests use.
+fn fixture(name: &str) -> String {
+    models_folder().join("tests/parity/fixtures").join(name).to_str().unwrap().to_owned()
+}
+
+fn models_folder() -> std::path::PathBuf {
+    outframe_tests::models().parent().unwrap().to_path_buf()
+}
+
+/// What the newest generation of a project was made with.
+fn record(place: &Place, project: &str) -> outframe_document::Generation {
+    let project = outframe_document::Project::open_read_only(&place.path(project)).unwrap();
+    project.document().generations.values().last().unwrap().clone()
+}
+
+#[test]
+fn a_lora_and_an_embedding_change_the_picture_and_are_recorded_so_that_it_is_made_again() {
+    let place = Place::new();
+    let (model, lora, word) =
+        (fixture("models/painter"), fixture("adapters/kohya.safetensors"), fixture("adapters/cat-toy.safetensors"));
+    let paint = |out: &str, more: &[&str]| {
+        let common =
+            ["generate", "a lake", "--model", &model, "--seed", "5", "--steps", "3", "--size", "32x32", "--out", out];
+        place.run(&[&common[..], more].concat()).ok();
+        fs::read(place.path(out)).unwrap()
+    };
+    let plain = paint("plain.png", &[]);
+    let strong = format!("{lora}:0.9");
+    let with = paint("with.png", &["--lora", &strong]);
+    assert_ne!(with, plain, "the LoRA is in force");
+    assert_eq!(paint("none.png", &["--lora", &format!("{lora}:0")]), plain, "one of weight 0 is not");
+    assert_ne!(paint("less.png", &["--lora", &format!("{lora}:-0.9")]), with);
+
+    let tuned =
+        ["--lora", &strong, "--embedding", &format!("{word}=lake"), "--clip-skip", "1", "--guidance-rescale", "0.6"];
+    let told = place.run(
+        &[
+            &["generate", "a lake", "--model", &model, "--seed", "5", "--steps", "3", "--size", "32x32"],
+            &tuned[..],
+            &["--project", "lake.outframe"],
+        ]
+        .concat(),
+    );
+    if told.code != Some(0) {
+        // BERT models cannot be taught words; what they can is recorded all the same.
+        assert!(told.stderr.contains("word") || told.stderr.contains("embedding"), "{}", told.stderr);
+    }
+    let tuned = ["--lora", strong.as_str(), "--clip-skip", "1", "--guidance-rescale", "0.6"];
+    let direct = paint("direct.png", &tuned);
+    assert_ne!(direct, with);
+    place
+        .run(
+            &[
+                &[
+                    "generate",
+                    "a lake",
+                    "--model",
+                    &model,
+                    "--seed",
+                    "5",
+                    "--steps",
+                    "3",
+                    "--size",
+                    "32x32",
+                    "--project",
+                    "tuned.outframe",
+                ],
+                &tuned[..],
+            ]
+            .concat(),
+        )
+        .ok();
+    assert_eq!(decode(&place.export("tuned.outframe", None)), decode(&direct));
+
+    // From the record alone, with the LoRA in the library, the same picture again.
+    let made = record(&place, "tuned.outframe");
+    let request = &made.provenance.request;
+    let found = outframe_studio::Tuning::of(request);
+    assert_eq!((found.clip_skip, found.loras[0].name.as_str()), (1, "kohya"));
+    assert_eq!(request.extra["loras"][0]["hash"].as_str().map(str::len), Some(64));
+    fs::create_dir(place.path("library")).unwrap();
+    fs::copy(&lora, place.path("library/kohya.safetensors")).unwrap();
+    let (seed, steps) = (made.takes[0].seed.to_string(), request.steps.to_string());
+    let (skip, rescale) = (found.clip_skip.to_string(), found.guidance_rescale.to_string());
+    let named = format!("{}:{}", found.loras[0].name, found.loras[0].weight);
+    let mut again = place.outframe(&[
+        "generate",
+        request.prompt_of(made.takes[0].id),
+        "--model",
+        &model,
+        "--seed",
+        &seed,
+        "--steps",
+        &steps,
+        "--size",
+        "32x32",
+        "--lora",
+        &named,
+        "--clip-skip",
+        &skip,
+        "--guidance-rescale",
+        &rescale,
+        "--out",
+        "again.png",
+    ]);
+    again.env("OUTFRAME_MODELS", place.path("library"));
+    place.start(again).wait().ok();
+    assert_eq!(fs::read(place.path("again.png")).unwrap(), direct);
+
+    // What cannot be is refused before anything is computed.
+    let bad = ["generate", "x", "--model", &model, "--out", "bad.png", "--lora"];
+    place.run(&[&bad[..], &["unicorn"]].concat()).fails(1, &["unicorn"]);
+    place.run(&[&bad[..], &[&format!("{lora}:3")]].concat()).fails(1, &["-2 to 2"]);
+    place.run(&[&bad[..], &[&word]].concat()).fails(1, &["textual inversion", "LoRA"]);
+}
+
+#[test]
+fn alternatives_wildcards_and_styles_give_each_take_its_own_words() {
+    let place = Place::new();
+    let lists = place.aside("config/outframe/wildcards");
+    fs::create_dir_all(&lists).unwrap();
+    fs::write(lists.join("sky.txt"), "under clouds\nunder stars\nin the rain\nin fog\n").unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = place.outframe(arguments);
+        command.env("XDG_CONFIG_HOME", place.aside("config"));
+        place.start(command).wait()
+    };
+    let few = ["--steps", "2", "--size", "64x64", "--seed", "40", "--project", "barn.outframe", "--json"];
+    let typed = "a {red,blue} barn __sky__";
+    let told = run(&[&["generate", typed, "--style", "watercolour"], &few[..]].concat()).ok().json();
+    let words: Vec<&str> =
+        told["takes"].as_array().unwrap().iter().map(|take| take["prompt"].as_str().unwrap()).collect();
+    assert_eq!(words.len(), 2, "one for each alternative: {words:?}");
+    assert!(
+        words[0].contains("a red barn") && words[1].contains("a blue barn") && !words[0].contains("__"),
+        "{words:?}"
+    );
+    assert!(words[0].starts_with("watercolour of"), "{words:?}");
+
+    let made = record(&place, "barn.outframe");
+    let request = &made.provenance.request;
+    let kept: Vec<&str> = made.takes.iter().map(|take| request.prompt_of(take.id)).collect();
+    assert_eq!(kept, words);
+    assert_eq!((&request.extra["typed_prompt"], &request.extra["style"]), (&json!(typed), &json!("watercolour")));
+    assert!(request.negative.contains("photograph"));
+
+    // The second take alone, from what was kept.
+    let second = made.takes[1].seed.to_string();
+    run(&[
+        "generate",
+        kept[1],
+        "--negative",
+        &request.negative,
+        "--steps",
+        "2",
+        "--size",
+        "64x64",
+        "--seed",
+        &second,
+        "--out",
+        "second.png",
+    ])
+    .ok();
+    run(&["take", "barn.outframe", "choose", &made.takes[1].id.to_string()]).ok();
+    assert_eq!(decode(&place.export("barn.outframe", None)), decode(&fs::read(place.path("second.png")).unwrap()));
+
+    // An extension takes the words of the take that is shown, and its takes have words of their own when given some.
+    let told = run(&["extend", "barn.outframe", "--right", "32", "--steps", "2", "--json"]).ok().json();
+    assert!(told["generations"].is_array());
+    assert_eq!(record(&place, "barn.outframe").provenance.request.prompt, words[1]);
+    run(&["extend", "barn.outframe", "--left", "32", "--steps", "2", "--takes", "2", "--prompt", "{hills,sea}"]).ok();
+    let made = record(&place, "barn.outframe");
+    let kept: Vec<&str> = made.takes.iter().map(|take| made.provenance.request.prompt_of(take.id)).collect();
+    assert_eq!(kept, ["hills", "sea"]);
+
+    run(&["generate", "__nothing__", "--out", "x.png"]).fails(1, &["nothing.txt"]);
+    run(&["generate", "a {b", "--out", "x.png"]).fails(1, &["brace"]);
+    run(&["generate", "a", "--style", "unicorn", "--out", "x.png"]).fails(1, &["unicorn", "watercolour"]);
+}

@@ -401,3 +401,56 @@ fn answer(desktop: &Desktop, before: &[desktop::Seen], path: &Path) {
     desktop.press(RETURN, &[]);
     desktop.gone("the file chooser goes", chooser);
 }
+
+#[test]
+fn adapters_alternatives_and_upscaling_are_at_hand() {
+    let place = Place::new();
+    let home = place.aside("home");
+    let library = home.join("data/outframe/models");
+    fs::create_dir_all(&library).unwrap();
+    let adapters = models().parent().unwrap().join("tests/parity/fixtures/adapters");
+    fs::copy(adapters.join("kohya.safetensors"), library.join("ink.safetensors")).unwrap();
+    let picture = ["--size", "64x64", "--steps", "2", "--seed", "3"];
+    place.run(&[&["generate", "green hills", "--project", "hills.outframe"], &picture[..]].concat()).ok();
+    let window = start(&place, &home, &["hills.outframe"]);
+    window.wait_for(&id("stage"));
+
+    // What lies in the library can be added and taken away.
+    window.click(&id("advanced"));
+    window.click(&id("lora-add"));
+    window.wait_for("[data-select-item][data-highlighted]");
+    window.keys(&[], &char::from(Key::Enter).to_string());
+    window.wait("the LoRA is in the list", |window| window.text(&id("lora")).contains("ink").then_some(()));
+    // The starter is of another family; the worker says so, and nothing changes.
+    window.fill(&id("prompt"), "a {red,blue} barn");
+    window.fill(&id("takes"), "2");
+    window.click(&id("generate"));
+    let refused = jobs_done(&window);
+    assert_eq!(refused["state"], "failed", "{refused}");
+    assert_eq!(project(&window)["generations"].as_array().unwrap().len(), 1);
+    window.click(&id("lora-remove"));
+    window.wait_gone(&id("lora"));
+
+    // Each take gets its alternative.
+    ask(&window, "clear_jobs", json!({}));
+    window.click(&id("generate"));
+    done(&window);
+    let made = project(&window)["generations"][1].clone();
+    let words: Vec<_> = made["takes"].as_array().unwrap().iter().map(|take| take["prompt"].clone()).collect();
+    assert_eq!(words, ["a red barn", "a blue barn"]);
+
+    // The whole picture twice as large, and as it was again.
+    let before = tiles(&window);
+    let frame = |window: &Window| project(window)["frames"][0]["rect"]["width"].as_u64().unwrap();
+    let small = frame(&window);
+    ask(&window, "clear_jobs", json!({}));
+    window.click(&id("picture-upscale"));
+    window.click(&id("upscale-start"));
+    done(&window);
+    assert_eq!(frame(&window), 2 * small);
+    assert_ne!(tiles(&window), before);
+    window.click(&id("undo"));
+    window.wait("it is as it was", |window| (frame(window) == small).then_some(()));
+    assert_eq!(tiles(&window), before);
+    window.close();
+}

@@ -169,6 +169,7 @@ pub(crate) struct GenerationView {
     pub(crate) guidance: f64,
     pub(crate) sampler: String,
     pub(crate) strength: f64,
+    pub(crate) tuning: Tuning,
     pub(crate) takes: Vec<TakeView>,
     pub(crate) chosen: String,
     /// The topmost layer that shows it.
@@ -178,6 +179,8 @@ pub(crate) struct GenerationView {
 #[derive(Debug, Clone, PartialEq, Serialize, TS)]
 pub(crate) struct TakeView {
     pub(crate) id: String,
+    /// What it was asked for.
+    pub(crate) prompt: String,
     pub(crate) seed: String,
     pub(crate) seconds: f64,
     pub(crate) width: u32,
@@ -366,6 +369,82 @@ pub(crate) struct Settings {
     pub(crate) guidance: Option<f64>,
     pub(crate) sampler: Option<String>,
     pub(crate) seed: Option<String>,
+    /// The style around the prompt, by its name.
+    #[serde(default)]
+    pub(crate) style: Option<String>,
+    #[serde(default)]
+    pub(crate) tuning: Tuning,
+}
+
+/// What changes the model.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Tuning {
+    pub(crate) loras: Vec<LoraChoice>,
+    pub(crate) embeddings: Vec<EmbeddingChoice>,
+    /// Layers of the text encoder to leave out; 0 for none.
+    pub(crate) clip_skip: u32,
+    /// 0 to 1.
+    pub(crate) guidance_rescale: f64,
+    /// A VAE of the library; the model's own where absent.
+    pub(crate) vae: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+pub(crate) struct LoraChoice {
+    pub(crate) name: String,
+    /// -2 to 2.
+    pub(crate) weight: f64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+pub(crate) struct EmbeddingChoice {
+    pub(crate) name: String,
+    /// What stands for it in the prompt; its name where absent.
+    pub(crate) word: Option<String>,
+}
+
+/// What the library has that changes a model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+pub(crate) struct AdaptersView {
+    pub(crate) loras: Vec<AdapterItem>,
+    pub(crate) embeddings: Vec<AdapterItem>,
+    pub(crate) vaes: Vec<AdapterItem>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct AdapterItem {
+    /// By which it is asked for.
+    pub(crate) name: String,
+    /// In words, such as "SDXL, LoRA, f16".
+    pub(crate) about: String,
+    pub(crate) trigger_words: Vec<String>,
+}
+
+/// A style: words around a prompt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+pub(crate) struct StyleView {
+    pub(crate) name: String,
+    /// With `{prompt}` for what is typed.
+    pub(crate) prompt: String,
+    pub(crate) negative: String,
+}
+
+/// What to make larger.
+#[derive(Debug, Clone, PartialEq, Deserialize, TS)]
+pub(crate) struct UpscaleInput {
+    /// This layer; the whole picture where absent.
+    pub(crate) layer: Option<String>,
+    /// 2 or 4.
+    pub(crate) factor: u32,
+    /// Whether the model adds detail.
+    pub(crate) creative: bool,
+    /// What the picture shows; its own prompt where absent.
+    pub(crate) prompt: Option<String>,
+    /// How much may change, above 0 to 1; for creative ones.
+    pub(crate) strength: Option<f64>,
+    pub(crate) settings: Settings,
 }
 
 /// What a model recommends.

@@ -9,9 +9,10 @@ use tauri::{AppHandle, State, WebviewWindow, ipc::InvokeBody};
 
 use crate::{
     api::{
-        AppInfo, CommandError, CoverageView, DragOut, EngineView, ExportInput, ExtendInput, ExtendPlan, FilmInput,
-        GenerateInput, HistoryStep, ImportedView, JobView, LayerChange, ModelDefaults, ModelView, MoveKindInfo,
-        ProjectView, RecentProject, Rect, ReframeInput, Settings, ShotInput, ShotPreview, VaryInput, ZoomOutInput,
+        AdaptersView, AppInfo, CommandError, CoverageView, DragOut, EngineView, ExportInput, ExtendInput, ExtendPlan,
+        FilmInput, GenerateInput, HistoryStep, ImportedView, JobView, LayerChange, ModelDefaults, ModelView,
+        MoveKindInfo, ProjectView, RecentProject, Rect, ReframeInput, Settings, ShotInput, ShotPreview, StyleView,
+        UpscaleInput, VaryInput, ZoomOutInput,
     },
     clipboard::{self, Clip},
     desk::Desk,
@@ -52,6 +53,21 @@ pub(crate) async fn models(desk: Hand<'_>) -> Answer<Vec<ModelView>> {
 #[tauri::command]
 pub(crate) async fn model_defaults(desk: Hand<'_>, model: Option<String>) -> Answer<ModelDefaults> {
     desk.model_defaults(model.as_deref()).await
+}
+
+#[tauri::command]
+pub(crate) async fn adapters(desk: Hand<'_>) -> Answer<AdaptersView> {
+    slowly(&desk, Desk::adapters).await
+}
+
+#[tauri::command]
+pub(crate) async fn styles(desk: Hand<'_>) -> Answer<Vec<StyleView>> {
+    slowly(&desk, Desk::styles).await?
+}
+
+#[tauri::command]
+pub(crate) async fn upscale(desk: Hand<'_>, input: UpscaleInput) -> Answer<u64> {
+    slowly(&desk, move |desk| desk.upscale(input)).await?
 }
 
 #[tauri::command]

@@ -10,8 +10,9 @@ use outframe_studio::{queue, shots};
 
 use crate::{
     api::{
-        CommandError, Easing, FrameView, GenerationKind, GenerationView, HistoryStep, JobKind, JobPreview, JobState,
-        JobView, LayerChange, LayerView, MoveKind, MoveKindInfo, MoveView, Rect, ShotInput, ShotView, TakeView,
+        CommandError, Easing, EmbeddingChoice, FrameView, GenerationKind, GenerationView, HistoryStep, JobKind,
+        JobPreview, JobState, JobView, LayerChange, LayerView, LoraChoice, MoveKind, MoveKindInfo, MoveView, Rect,
+        ShotInput, ShotView, TakeView, Tuning,
     },
     error::Answer,
 };
@@ -92,6 +93,7 @@ pub(crate) fn generations(document: &Document) -> Vec<GenerationView> {
         let (width, height) = (generation.rect.width, generation.rect.height);
         let take = |take: &document::Take| TakeView {
             id: take.id.to_string(),
+            prompt: request.prompt_of(take.id).to_owned(),
             seed: take.seed.to_string(),
             seconds: take.seconds,
             width,
@@ -108,7 +110,7 @@ pub(crate) fn generations(document: &Document) -> Vec<GenerationView> {
                 _ => GenerationKind::TextToImage,
             },
             rect: generation.rect.into(),
-            prompt: request.prompt.clone(),
+            prompt: request.prompt_of(generation.chosen).to_owned(),
             negative: request.negative.clone(),
             model: request.model_name.clone(),
             seed: request.seed.to_string(),
@@ -116,6 +118,7 @@ pub(crate) fn generations(document: &Document) -> Vec<GenerationView> {
             guidance: request.guidance,
             sampler: request.sampler.clone(),
             strength: request.strength,
+            tuning: tuning(request),
             takes: generation.takes.iter().map(take).collect(),
             chosen: generation.chosen.to_string(),
             layer: layer_showing(document, generation.id).map(|id| id.to_string()),
@@ -123,6 +126,20 @@ pub(crate) fn generations(document: &Document) -> Vec<GenerationView> {
     };
     // Ids are given out in the order of making.
     document.generations.values().map(view).collect()
+}
+
+/// What changed the model for a generation.
+fn tuning(request: &document::GenerationRequest) -> Tuning {
+    let made = outframe_studio::Tuning::of(request);
+    let lora = |lora: outframe_studio::LoraChoice| LoraChoice { name: lora.name, weight: lora.weight };
+    let embedding = |one: outframe_studio::EmbeddingChoice| EmbeddingChoice { name: one.name, word: one.word };
+    Tuning {
+        loras: made.loras.into_iter().map(lora).collect(),
+        embeddings: made.embeddings.into_iter().map(embedding).collect(),
+        clip_skip: made.clip_skip,
+        guidance_rescale: made.guidance_rescale,
+        vae: made.vae,
+    }
 }
 
 pub(crate) fn history(project: &Project) -> Answer<Vec<HistoryStep>> {

@@ -19,6 +19,18 @@ const called = (backend: MockBackend, name: string): unknown[] =>
 
 const user = userEvent.setup();
 
+/** Chooses from a list by keyboard. */
+async function choose(list: string, option: RegExp): Promise<void> {
+  (await screen.findByTestId(list)).focus();
+  await user.keyboard("{Enter}");
+  for (let tries = 0; tries < 20; tries++) {
+    const marked = document.querySelector("[data-select-item][data-highlighted]");
+    if (marked && option.test(marked.textContent)) break;
+    await user.keyboard("{ArrowDown}");
+  }
+  await user.keyboard("{Enter}");
+}
+
 beforeEach(() => {
   localStorage.clear();
 });
@@ -397,5 +409,61 @@ describe("the window", () => {
     expect(await screen.findByRole("alert")).toHaveTextContent("The shell did not answer.");
     await user.click(screen.getByRole("button", { name: "Try again" }));
     expect(await screen.findByTestId("start")).toBeInTheDocument();
+  });
+});
+
+describe("what the model can do", () => {
+  it("paints with LoRAs, another VAE and a style of the library", async () => {
+    const { app, backend } = await open();
+    await waitFor(() => expect(app.adapters).not.toBeNull());
+    await user.click(screen.getByTestId("advanced"));
+    await choose("lora-add", /ink-wash/);
+    expect(await screen.findAllByTestId("lora")).toHaveLength(1);
+    screen.getByTestId("lora-weight").focus();
+    await user.keyboard("{ArrowLeft}{ArrowLeft}");
+    await user.click(screen.getAllByTestId("trigger")[0] as HTMLElement);
+    expect(app.recipe.prompt).toMatch(/, ink wash$/);
+    await choose("vae", /soft/);
+    await choose("style", /woodcut/);
+    await user.click(screen.getByTestId("generate"));
+    const [asked] = called(backend, "generate") as { input: { settings: Record<string, unknown> } }[];
+    expect(asked?.input.settings).toMatchObject({
+      style: "woodcut",
+      tuning: { loras: [{ name: "ink-wash", weight: 0.9 }], vae: "soft", clipSkip: 0, guidanceRescale: 0 },
+    });
+    await user.click(screen.getByRole("button", { name: "Remove ink-wash" }));
+    expect(screen.queryByTestId("lora")).toBeNull();
+  });
+
+  it("says that braces are filled in", async () => {
+    await open();
+    expect(screen.queryByTestId("template")).toBeNull();
+    await fireEvent.input(screen.getByTestId("prompt"), { target: { value: "a {red,blue} barn" } });
+    expect(await screen.findByTestId("template")).toBeInTheDocument();
+  });
+
+  it("upscales the picture, and a layer, as a job that can be undone", async () => {
+    const { app, backend } = await open();
+    await user.click(screen.getByTestId("picture-upscale"));
+    await screen.findByTestId("upscale-dialog");
+    await user.click(screen.getByTestId("upscale-4"));
+    expect(screen.getByText("3072 × 2048 pixels")).toBeInTheDocument();
+    await user.click(screen.getByTestId("upscale-creative"));
+    await user.type(screen.getByTestId("upscale-prompt"), "a lake");
+    await user.click(screen.getByTestId("upscale-start"));
+    const [asked] = called(backend, "upscale");
+    expect(asked).toMatchObject({
+      input: { layer: null, factor: 4, creative: true, prompt: "a lake", strength: 0.3 },
+    });
+    await waitFor(() => expect(app.frame?.rect.width).toBe(3072));
+    await user.click(screen.getByTestId("undo"));
+    await waitFor(() => expect(app.frame?.rect.width).toBe(768));
+
+    await user.click(screen.getAllByTestId("layer")[0] as HTMLElement);
+    await user.click(await screen.findByTestId("layer-upscale"));
+    await user.click(await screen.findByTestId("upscale-start"));
+    expect(called(backend, "upscale").at(-1)).toMatchObject({
+      input: { layer: app.selectedLayer, factor: 2, creative: false, prompt: null, strength: null },
+    });
   });
 });

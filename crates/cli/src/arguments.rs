@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use outframe_camera::{Easing, MoveKind};
 use outframe_document::Rect;
 use outframe_studio::{
-    Settings,
+    EmbeddingChoice, LoraChoice, Settings, Tuning,
     film::{AdapterChoice, FilmOptions, Format},
 };
 
@@ -199,6 +199,8 @@ pub(crate) enum Command {
         /// The project file
         file: PathBuf,
     },
+    /// List the styles that --style takes
+    Styles,
     /// The installed models
     Models {
         #[command(subcommand)]
@@ -548,6 +550,9 @@ pub(crate) struct Sampling {
     /// What the picture should not show
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     negative: String,
+    /// A style around the prompt, such as watercolour; `outframe styles` lists them
+    #[arg(long, value_name = "NAME")]
+    style: Option<String>,
     /// A model's name or folder [default: starter]
     #[arg(long, value_name = "NAME|PATH")]
     model: Option<String>,
@@ -557,12 +562,28 @@ pub(crate) struct Sampling {
     /// Guidance scale: how strictly the prompt is followed [default: the model's]
     #[arg(long, value_name = "G")]
     guidance: Option<f64>,
-    /// Sampler: ddim, dpmpp-2m or dpmpp-2m-karras [default: the model's]
-    #[arg(long, value_name = "NAME")]
+    /// Sampler [default: the model's]
+    #[arg(long, value_name = "NAME", value_parser = outframe_studio::SAMPLERS)]
     sampler: Option<String>,
     /// Seed of the noise; the same seed makes the same picture [default: random]
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
+    /// Paint with a LoRA of the library, by its name or file, and how strongly, -2 to 2; may be given several times
+    #[arg(long, value_name = "NAME[:WEIGHT]", value_parser = parse_lora)]
+    lora: Vec<LoraChoice>,
+    /// Teach the prompt a textual inversion of the library, by its name or file, and the word for it; may be given several
+    /// times
+    #[arg(long, value_name = "NAME[=WORD]", value_parser = parse_embedding)]
+    embedding: Vec<EmbeddingChoice>,
+    /// Layers of the text encoder to leave out at its end; 0 is none
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    clip_skip: u32,
+    /// How far to bring the contrast back that a strong guidance adds, 0 to 1
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, hide_default_value = true)]
+    guidance_rescale: f64,
+    /// Another VAE than the model's own, by its name in the library, its file or its folder
+    #[arg(long, value_name = "NAME|PATH")]
+    vae: Option<String>,
     #[command(flatten)]
     pub(crate) engine: Engine,
 }
@@ -585,25 +606,34 @@ impl Sampling {
     pub(crate) fn settings(&self) -> Settings {
         Settings {
             negative: self.negative.clone(),
+            style: self.style.clone(),
             model: self.model.clone(),
             steps: self.steps,
             guidance: self.guidance,
             sampler: self.sampler.clone(),
             seed: self.seed,
+            tuning: Tuning {
+                loras: self.lora.clone(),
+                embeddings: self.embedding.clone(),
+                clip_skip: self.clip_skip,
+                guidance_rescale: self.guidance_rescale,
+                vae: self.vae.clone(),
+            },
         }
     }
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Generate {
-    /// What the picture should show
+    /// What the picture should show; {a,b} stands for each of them, __name__ for a line of wildcards/name.txt in the
+    /// configuration folder
     pub(crate) prompt: String,
     /// Width and height in pixels [default: the model's native square]
     #[arg(long, value_name = "WxH", value_parser = parse_size)]
     pub(crate) size: Option<(u32, u32)>,
-    /// Number of takes; take i has the seed S + i
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(crate) count: u32,
+    /// Number of takes; take i has the seed S + i and the prompt's i-th alternative [default: one for each alternative]
+    #[arg(long, value_name = "N")]
+    pub(crate) count: Option<u32>,
     /// Write the picture to this PNG file; of several takes, FILE-1.png, FILE-2.png, ...
     #[arg(long, value_name = "FILE.png", required_unless_present = "project")]
     pub(crate) out: Option<PathBuf>,
@@ -788,6 +818,28 @@ pub(crate) struct Tiles {
     pub(crate) adapter: AdapterChoice,
 }
 
+fn parse_lora(text: &str) -> Result<LoraChoice, String> {
+    // A file's path may have a colon of its own.
+    let (name, weight) = match text.rsplit_once(':') {
+        Some((name, weight)) if !weight.contains(['/', '\\']) => {
+            (name, weight.trim().parse().map_err(|_| format!("“{weight}” is no weight; write NAME:0.8"))?)
+        }
+        _ => (text, 1.0),
+    };
+    if name.trim().is_empty() {
+        return Err("the LoRA’s name is missing; write NAME or NAME:0.8".into());
+    }
+    Ok(LoraChoice { name: name.trim().into(), weight })
+}
+
+fn parse_embedding(text: &str) -> Result<EmbeddingChoice, String> {
+    let (name, word) = text.split_once('=').map_or((text, None), |(name, word)| (name, Some(word.trim().to_owned())));
+    if name.trim().is_empty() || word.as_ref().is_some_and(String::is_empty) {
+        return Err("write NAME, or NAME=WORD for another word in the prompt".into());
+    }
+    Ok(EmbeddingChoice { name: name.trim().into(), word })
+}
+
 fn parse_scale(text: &str) -> Result<f64, String> {
     let scale: f64 = text.parse().map_err(|_| format!("“{text}” is no number"))?;
     if scale > 0.0 && scale <= 64.0 { Ok(scale) } else { Err("choose more than 0, at most 64".into()) }
@@ -906,6 +958,32 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn adapters_are_read() {
+        let lora = |name: &str, weight| Ok(LoraChoice { name: name.into(), weight });
+        assert_eq!(parse_lora("ink"), lora("ink", 1.0));
+        assert_eq!(parse_lora("ink:-0.5"), lora("ink", -0.5));
+        assert_eq!(parse_lora("C:\\loras\\ink.safetensors"), lora("C:\\loras\\ink.safetensors", 1.0));
+        assert_eq!(parse_lora("C:/loras/ink.safetensors:2"), lora("C:/loras/ink.safetensors", 2.0));
+        assert!(parse_lora("ink:strong").is_err() && parse_lora(":1").is_err() && parse_lora("").is_err());
+        let word =
+            |name: &str, word: Option<&str>| Ok(EmbeddingChoice { name: name.into(), word: word.map(Into::into) });
+        assert_eq!(parse_embedding("calm"), word("calm", None));
+        assert_eq!(parse_embedding("calm=<calm>"), word("calm", Some("<calm>")));
+        assert!(parse_embedding("=x").is_err() && parse_embedding("calm=").is_err());
+    }
+
+    #[test]
+    fn an_unknown_sampler_is_refused_with_those_that_exist() {
+        let with =
+            |sampler| Arguments::try_parse_from(["outframe", "generate", "x", "--out", "x.png", "--sampler", sampler]);
+        for sampler in outframe_studio::SAMPLERS {
+            assert!(with(sampler).is_ok(), "{sampler}");
+        }
+        let error = with("dpm").unwrap_err().to_string();
+        assert!(outframe_studio::SAMPLERS.iter().all(|sampler| error.contains(sampler)), "{error}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use image::{DynamicImage, GrayImage, Luma};
 use outframe_document::Project;
 use outframe_studio::{
     CancellationToken, DeepZoomOptions, ExportOptions, ExtendRequest, FillPlan, GenerateRequest, ImportOptions,
-    ModelEntry, Models, Placed, ReadyModel, ReframeRequest, Region, Shape, Studio, StudioError, TakeImage, VaryRequest,
+    ModelEntry, Models, Placed, ReadyModel, ReframeRequest, Region, Shape, Studio, StudioError, TakeImage, Texts, VaryRequest,
     ZoomOutRequest, can_write, encode_png, engine::EngineOptions, export_tiles, import_pictures, thumbnail,
     write_whole,
 };
@@ -47,6 +47,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Doctor { file, repair } => project::doctor(&file, repair.as_deref(), json),
         Command::Copy { file, to } => project::copy(&file, &to, json),
         Command::Compact { file } => project::compact(&file, json),
+        Command::Styles => styles(json),
         Command::Models { command } => models(command, json, &show),
     }
 }
@@ -133,7 +134,10 @@ fn generate(options: &arguments::Generate, json: bool, show: &Progress) -> anyho
         prompt: options.prompt.clone(),
         settings: options.sampling.settings(),
         size: options.size,
-        takes: options.count,
+        takes: match options.count {
+            Some(count) => count,
+            None => u32::try_from(outframe_studio::prompts::permutations(&options.prompt)?.len())?,
+        },
     };
     // Before the work, so that a locked or foreign file costs no minutes of computing.
     let project = match &options.project {
@@ -174,7 +178,14 @@ fn write_takes(takes: &[TakeImage], out: Option<&Path>) -> anyhow::Result<Vec<Ge
             write_whole(file, &encode_png(&DynamicImage::ImageRgb8(take.image.clone()))?)?;
         }
         let (width, height) = take.image.dimensions();
-        told.push(GeneratedTake { seed: take.seed, width, height, seconds: take.seconds, file });
+        told.push(GeneratedTake {
+            prompt: take.prompt.clone(),
+            seed: take.seed,
+            width,
+            height,
+            seconds: take.seconds,
+            file,
+        });
     }
     Ok(told)
 }
@@ -212,11 +223,11 @@ pub(crate) fn paint(
     let mut project = Project::open(file)?;
     check(&project)?;
     let studio = studio(&sampling.engine);
-    let model = sampling.settings().model;
+    let settings = sampling.settings();
     let placed = on_runtime(async |cancel| {
         let mut events = |event| show.show(event);
         let work = async {
-            let model = studio.ready(model.as_deref(), &mut events).await?;
+            let model = studio.ready(&settings, &mut events).await?;
             let plan = plan(&project, &model)?;
             let painted = studio.paint(plan, &mut events, cancel).await?;
             painted.place(&mut project)
@@ -432,6 +443,12 @@ fn step(
     report::print(json, &moved, |moved| match &moved.step {
         Some(step) => format!("{done}: {step}"),
         None => nothing.to_owned(),
+    })
+}
+
+fn styles(json: bool) -> anyhow::Result<()> {
+    report::print(json, Texts::discover().styles()?.as_slice(), |styles: &[outframe_studio::Style]| {
+        styles.iter().map(|style| format!("{}\n    {}\n", style.name, style.prompt)).collect()
     })
 }
 

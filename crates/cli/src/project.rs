@@ -137,6 +137,8 @@ struct GenerationRow {
 #[derive(Debug, Serialize)]
 struct TakeRow {
     take: u64,
+    /// What it was asked for.
+    prompt: String,
     seed: u64,
     chosen: bool,
 }
@@ -153,7 +155,12 @@ fn generation_rows(project: &Project) -> Vec<GenerationRow> {
         takes: generation
             .takes
             .iter()
-            .map(|take| TakeRow { take: take.id.get(), seed: take.seed, chosen: take.id == generation.chosen })
+            .map(|take| TakeRow {
+                take: take.id.get(),
+                prompt: generation.provenance.request.prompt_of(take.id).into(),
+                seed: take.seed,
+                chosen: take.id == generation.chosen,
+            })
             .collect(),
     };
     document.generations.values().rev().map(row).collect()
@@ -167,8 +174,9 @@ fn generation_table(rows: &[GenerationRow]) -> String {
     for GenerationRow { rect, prompt, shown, takes, .. } in rows {
         let unused = if *shown { "" } else { " (not in the picture)" };
         text += &format!("{}x{} at {},{}  “{prompt}”{unused}\n", rect.width, rect.height, rect.x, rect.y);
-        for TakeRow { take, seed, chosen } in takes {
-            text += &format!("{} {take:>4}  seed {seed}\n", if *chosen { "*" } else { " " });
+        for TakeRow { take, seed, chosen, prompt: own } in takes {
+            let own = if own == prompt { String::new() } else { format!("  “{own}”") };
+            text += &format!("{} {take:>4}  seed {seed}{own}\n", if *chosen { "*" } else { " " });
         }
     }
     text

@@ -44,6 +44,8 @@ pub(crate) struct Generated {
 
 #[derive(Debug, Serialize)]
 pub(crate) struct GeneratedTake {
+    /// What it was asked for.
+    pub(crate) prompt: String,
     pub(crate) seed: u64,
     pub(crate) width: u32,
     pub(crate) height: u32,
@@ -60,6 +62,9 @@ pub(crate) fn generated(value: &Generated) -> String {
             (None, None) => String::new(),
         };
         text += &format!("{place}: {}x{}, seed {}, {:.1} s\n", take.width, take.height, take.seed, take.seconds);
+        if take.prompt != value.prompt {
+            text += &format!("    “{}”\n", take.prompt);
+        }
     }
     text
 }
@@ -215,7 +220,7 @@ impl Info {
                     };
                     PatchInfo {
                         rect: patch.rect,
-                        prompt: request.map(|request| request.prompt.clone()),
+                        prompt: document.prompt(patch).map(str::to_owned),
                         seed: generation.and_then(|generation| generation.chosen_take()).map(|take| take.seed),
                         model: request.map(|request| request.model_name.clone()),
                         takes: generation.map_or(0, |generation| generation.takes.len()),

@@ -36,6 +36,7 @@ pub(crate) fn upscale(options: &arguments::Upscale, json: bool, show: &Progress)
         mode,
         upscaler: options.upscaler.clone(),
         rect: options.rect,
+        layer: None,
         prompt: options.prompt.clone(),
         strength: options.strength,
         settings: options.sampling.settings(),

@@ -295,6 +295,28 @@ pub struct GenerationRequest {
     pub extra: BTreeMap<String, Value>,
 }
 
+/// The setting of a request that holds the prompts of single takes, by their ids.
+const TAKE_PROMPTS: &str = "take_prompts";
+
+impl GenerationRequest {
+    /// What a take was asked for: [`prompt`](Self::prompt) unless it has words of its own.
+    pub fn prompt_of(&self, take: TakeId) -> &str {
+        let own = self.extra.get(TAKE_PROMPTS).and_then(|all| all.get(take.to_string())).and_then(Value::as_str);
+        own.unwrap_or(&self.prompt)
+    }
+
+    /// Notes what a take was asked for.
+    pub fn set_prompt_of(&mut self, take: TakeId, prompt: &str) {
+        if prompt == self.prompt_of(take) {
+            return;
+        }
+        let all = self.extra.entry(TAKE_PROMPTS.into()).or_insert_with(|| Value::Object(serde_json::Map::new()));
+        if let Some(all) = all.as_object_mut() {
+            all.insert(take.to_string(), prompt.into());
+        }
+    }
+}
+
 impl Default for GenerationRequest {
     /// Text to image with nothing asked: empty texts, zero numbers, full strength.
     fn default() -> Self {
@@ -488,6 +510,17 @@ impl Document {
         }
     }
 
+    /// What was asked for to make what the patch shows, if a model made it.
+    pub fn prompt<'a>(&'a self, patch: &'a Patch) -> Option<&'a str> {
+        match &patch.content {
+            PatchContent::Generation(id) => {
+                let generation = self.generation(*id)?;
+                Some(generation.provenance.request.prompt_of(generation.chosen))
+            }
+            PatchContent::Image(_) => self.provenance(patch).map(|how| how.request.prompt.as_str()),
+        }
+    }
+
     /// The smallest rectangle around the patches of all visible layers; `None` when there are none.
     pub fn bounds(&self) -> Option<Rect> {
         self.layers
@@ -515,6 +548,22 @@ mod tests {
             assert_eq!(BlendMode::from_name(mode.as_str()), Some(mode));
         }
         assert_eq!(BlendMode::from_name("dissolve"), None);
+    }
+
+    #[test]
+    fn takes_may_have_prompts_of_their_own() {
+        let mut request = GenerationRequest { prompt: "a red barn".into(), ..GenerationRequest::default() };
+        let [one, two] = [3, 4].map(TakeId::from_raw);
+        request.set_prompt_of(one, "a red barn");
+        assert!(request.extra.is_empty(), "nothing is noted that is said already");
+        request.set_prompt_of(two, "a blue barn");
+        assert_eq!((request.prompt_of(one), request.prompt_of(two)), ("a red barn", "a blue barn"));
+        let read: GenerationRequest = serde_json::from_str(&serde_json::to_string(&request).unwrap()).unwrap();
+        assert_eq!(read.prompt_of(two), "a blue barn");
+        // What another program has written there is no reason to fail.
+        request.extra.insert(TAKE_PROMPTS.into(), 3.into());
+        request.set_prompt_of(two, "x");
+        assert_eq!(request.prompt_of(two), "a red barn");
     }
 
     #[test]

@@ -6,9 +6,11 @@
 
 pub mod frame;
 mod message;
+mod samplers;
 
 pub use frame::{Frame, FrameError};
 pub use message::{
     Embedding, ErrorKind, Event, FillJob, GenerateJob, Lora, Memory, ModelDefaults, ModelInfo, PROTOCOL, Picture,
     PictureError, Request, Sampling, UpscaleJob, WireError,
 };
+pub use samplers::SAMPLERS;

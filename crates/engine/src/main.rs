@@ -207,8 +207,8 @@ impl Worker {
                 };
                 self.send(Frame::new(answer));
             }
-            Request::Load { id, model, device, precision, threads } => {
-                let answer = self.load(id, &model, &device, &precision, threads);
+            Request::Load { id, model, device, precision, threads, vae } => {
+                let answer = self.load(id, &model, (&device, &precision), threads, vae);
                 self.send(Frame::new(answer.unwrap_or_else(|error| Event::Failed { id, error })));
             }
             Request::Generate { id, mut job } => {
@@ -236,9 +236,9 @@ impl Worker {
         &mut self,
         id: u64,
         model: &Path,
-        device: &str,
-        precision: &str,
+        (device, precision): (&str, &str),
         threads: Option<usize>,
+        vae: Option<PathBuf>,
     ) -> Result<Event, WireError> {
         // The old model goes first: two models may not fit beside each other.
         self.pipeline = None;
@@ -249,6 +249,7 @@ impl Worker {
             precision: precision.parse().map_err(|error| wire(&error))?,
             threads,
             free_memory: memory::free(),
+            vae,
             ..diffusion::LoadOptions::default()
         };
         let pipeline = diffusion::Pipeline::load(model, &options).map_err(|error| wire(&error))?;

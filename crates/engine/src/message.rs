@@ -35,6 +35,9 @@ pub enum Request {
         precision: String,
         /// Compute threads; the worker decides when absent.
         threads: Option<usize>,
+        /// Another autoencoder than the model's own: a folder in diffusers layout, or a `SafeTensors` file.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vae: Option<PathBuf>,
     },
     /// Text to image. Answered by [`Event::Progress`] messages and one of [`Event::Done`], [`Event::Cancelled`], [`Event::Failed`].
     Generate {
@@ -91,7 +94,7 @@ pub struct Sampling {
     pub steps: u32,
     /// Classifier-free guidance scale; 1 switches guidance off.
     pub guidance: f64,
-    /// Sampler name, one of `outframe_diffusion::SAMPLERS`: `dpmpp-2m`, `euler-a`, `unipc` for instance.
+    /// Sampler name, one of [`crate::SAMPLERS`]: `dpmpp-2m`, `euler-a`, `unipc` for instance.
     pub sampler: String,
     /// Seed of the noise.
     pub seed: u64,

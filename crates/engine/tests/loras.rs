@@ -79,6 +79,7 @@ fn a_job_brings_its_own() {
         device: "cpu".into(),
         precision: "f32".into(),
         threads: Some(1),
+        vae: None,
     };
     assert!(matches!(worker.ask(load).header, Event::Loaded { .. }));
     let lora = |name: &str| Lora { path: fixtures().join("adapters").join(name), weight: 0.9 };

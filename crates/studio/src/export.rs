@@ -243,14 +243,15 @@ pub(crate) fn describe(document: &Document, rect: Rect) -> Metadata {
         .flat_map(|layer| &layer.patches)
         .filter(shown)
         .collect();
-    let made: Vec<&Provenance> = patches.iter().filter_map(|patch| document.provenance(patch)).collect();
+    let made: Vec<(&Provenance, &str)> =
+        patches.iter().filter_map(|patch| document.provenance(patch).zip(document.prompt(patch))).collect();
     // The picture's own prompt rather than that of its latest extension.
     let main = made
         .iter()
         .rev()
-        .find(|how| how.request.kind == GenerationKind::TextToImage)
+        .find(|(how, _)| how.request.kind == GenerationKind::TextToImage)
         .or_else(|| made.last())
-        .map(|how| generation_metadata(how));
+        .map(|(how, prompt)| generation_metadata(how, prompt));
     let imported = |patch: &&&Patch| matches!(&patch.content, PatchContent::Image(own) if !matches!(own.origin, Origin::Generated { .. }));
     let digital_source_type = match (made.is_empty(), patches.iter().any(|patch| imported(&patch))) {
         (true, _) => None,
@@ -267,10 +268,10 @@ pub(crate) fn describe(document: &Document, rect: Rect) -> Metadata {
 }
 
 /// A generation's record in the words that other programs read.
-pub(crate) fn generation_metadata(how: &Provenance) -> GenerationMetadata {
+pub(crate) fn generation_metadata(how: &Provenance, prompt: &str) -> GenerationMetadata {
     let request = &how.request;
     GenerationMetadata {
-        prompt: request.prompt.clone(),
+        prompt: prompt.to_owned(),
         negative: request.negative.clone(),
         seed: Some(request.seed),
         steps: Some(request.steps),

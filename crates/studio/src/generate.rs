@@ -9,10 +9,12 @@ use outframe_engine::{GenerateJob, Sampling};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Studio, StudioError,
+    SAMPLERS, Studio, StudioError, Tuning,
     engine::Job,
     pictures::{PNG, encode_png},
+    prompts,
     session::{EventSink, ReadyModel},
+    texts::{Prompt, Wording, invalid as invalid_prompt},
 };
 
 /// Shortest side of a picture to generate, in pixels.
@@ -29,6 +31,9 @@ const MAX_PROMPT: usize = 16_384;
 pub struct Settings {
     /// What not to show.
     pub negative: String,
+    /// A [`Style`](crate::Style) around the prompt and the negative, by its name; a prompt that the project knows already
+    /// stays as it is.
+    pub style: Option<String>,
     /// Model name or folder; the starter when absent.
     pub model: Option<String>,
     /// Denoising steps, 1 to 999.
@@ -39,6 +44,8 @@ pub struct Settings {
     pub sampler: Option<String>,
     /// Seed; a random one when absent.
     pub seed: Option<u64>,
+    /// What changes the model.
+    pub tuning: Tuning,
 }
 
 impl Settings {
@@ -47,6 +54,7 @@ impl Settings {
         if prompt.len() > MAX_PROMPT || self.negative.len() > MAX_PROMPT {
             return invalid(format!("A prompt may have at most {MAX_PROMPT} bytes."));
         }
+        prompts::permutations(prompt).map_err(invalid_prompt)?;
         if let Some(steps) = self.steps
             && !(1..=999).contains(&steps)
         {
@@ -57,7 +65,10 @@ impl Settings {
         {
             return invalid(format!("Guidance {guidance}: choose 0 to 100."));
         }
-        Ok(())
+        if let Some(sampler) = self.sampler.as_deref().filter(|sampler| !SAMPLERS.contains(sampler)) {
+            return invalid(format!("There is no sampler “{sampler}”. Choose one of {}.", SAMPLERS.join(", ")));
+        }
+        self.tuning.check()
     }
 
     /// The seed asked for, or a random one that is short enough to be copied by hand.
@@ -74,13 +85,14 @@ impl Settings {
 /// What to generate.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct GenerateRequest {
-    /// What to show.
+    /// What to show. `{a,b}` stands for several prompts and `__name__` for a line of a list ([`prompts`]).
     pub prompt: String,
     /// How.
     pub settings: Settings,
     /// Width and height in pixels, [`MIN_SIDE`] to [`MAX_SIDE`]; the model's native square when absent.
     pub size: Option<(u32, u32)>,
-    /// Number of takes, 1 to [`MAX_TAKES`]. Take `i` has the seed `seed + i`, so each can be made again alone.
+    /// Number of takes, 1 to [`MAX_TAKES`]. Take `i` has the seed `seed + i` and the prompt's alternative `i`, beginning again
+    /// after the last, so each can be made again alone.
     pub takes: u32,
 }
 
@@ -89,6 +101,8 @@ pub struct GenerateRequest {
 pub struct TakeImage {
     /// The picture.
     pub image: RgbImage,
+    /// What it was asked for.
+    pub prompt: String,
     /// The seed that makes it again.
     pub seed: u64,
     /// Seconds that it took.
@@ -120,28 +134,32 @@ impl Studio {
             check_size(width, height)?;
         }
         let seed = request.settings.seed()?;
-        let model = self.ready(request.settings.model.as_deref(), events).await?;
+        let prompt = Prompt::Given(request.prompt.clone());
+        let wording = self.texts().wording(&prompt, &request.settings, seed, request.takes)?;
+        let model = self.ready(&request.settings, events).await?;
         let info = &model.loaded.info;
         let (width, height) = request.size.unwrap_or((info.native_size, info.native_size));
         // The model works in multiples of a few pixels; what is beyond the asked-for size is cut off evenly.
         let round = |side: u32| side.div_ceil(info.size_multiple) * info.size_multiple;
         let (work_width, work_height) = (round(width), round(height));
-        let sampling = sampling(&request.prompt, &request.settings, &model, seed, info.defaults.guidance);
+        let mut sampling = sampling(&request.settings, &model, seed, info.defaults.guidance);
+        wording.put_into(&mut sampling, 0);
 
         let mut takes = Vec::new();
-        for index in 0..request.takes {
+        for (index, prompt) in (0..request.takes).zip(wording.prompts.iter().cloned()) {
             let seed = seed.wrapping_add(u64::from(index));
             let job = Job::Generate(GenerateJob {
-                sampling: Sampling { seed, ..sampling.clone() },
+                sampling: Sampling { seed, prompt: prompt.clone(), ..sampling.clone() },
                 width: work_width,
                 height: work_height,
             });
             let output = self.run(&job, (index as usize, request.takes as usize), events, cancel).await?;
             let (left, top) = ((work_width - width) / 2, (work_height - height) / 2);
             let image = imageops::crop_imm(&output.image, left, top, width, height).to_image();
-            takes.push(TakeImage { image, seed, seconds: output.seconds });
+            takes.push(TakeImage { image, prompt, seed, seconds: output.seconds });
         }
-        let provenance = provenance(GenerationKind::TextToImage, &sampling, &model, 1.0, (work_width, work_height));
+        let mut provenance = provenance(GenerationKind::TextToImage, &sampling, &model, 1.0, (work_width, work_height));
+        wording.record(&mut provenance);
         Ok(Painting { takes, provenance })
     }
 }
@@ -156,16 +174,11 @@ fn check_size(width: u32, height: u32) -> Result<(), StudioError> {
     )))
 }
 
-pub(crate) fn sampling(
-    prompt: &str,
-    settings: &Settings,
-    model: &ReadyModel,
-    seed: u64,
-    default_guidance: f64,
-) -> Sampling {
+/// How to sample; the prompt is put in later.
+pub(crate) fn sampling(settings: &Settings, model: &ReadyModel, seed: u64, default_guidance: f64) -> Sampling {
     let defaults = &model.loaded.info.defaults;
     Sampling {
-        prompt: prompt.to_owned(),
+        prompt: String::new(),
         negative: settings.negative.clone(),
         steps: settings.steps.unwrap_or(defaults.steps),
         guidance: settings.guidance.unwrap_or(default_guidance),
@@ -173,10 +186,10 @@ pub(crate) fn sampling(
         seed,
         take: 0,
         preview: true,
-        clip_skip: 0,
-        guidance_rescale: 0.0,
-        loras: Vec::new(),
-        embeddings: Vec::new(),
+        clip_skip: model.tuning.clip_skip,
+        guidance_rescale: model.tuning.guidance_rescale,
+        loras: model.tuning.loras(),
+        embeddings: model.tuning.embeddings(),
     }
 }
 
@@ -187,7 +200,7 @@ pub(crate) fn provenance(
     strength: f64,
     size: (u32, u32),
 ) -> Provenance {
-    let request = GenerationRequest {
+    let mut request = GenerationRequest {
         kind,
         prompt: sampling.prompt.clone(),
         negative: sampling.negative.clone(),
@@ -202,24 +215,53 @@ pub(crate) fn provenance(
         height: size.1,
         ..GenerationRequest::default()
     };
+    model.tuning.record(&mut request.extra);
     let engine = format!("outframe-engine {}", env!("CARGO_PKG_VERSION"));
     Provenance { request, engine, device: model.loaded.device.clone(), context: None }
 }
 
-/// Stores the takes, given as PNG with their seeds and seconds, as pictures of the project and returns the edit that adds
-/// their generation. The mask, if any, is that of all.
+impl Wording {
+    /// Asks for what a take is asked for.
+    pub(crate) fn put_into(&self, sampling: &mut Sampling, take: usize) {
+        sampling.prompt = self.prompts.get(take).cloned().unwrap_or_default();
+        sampling.negative.clone_from(&self.negative);
+    }
+
+    /// Notes what was typed.
+    pub(crate) fn record(&self, provenance: &mut Provenance) {
+        let extra = &mut provenance.request.extra;
+        extra.extend(self.typed.as_ref().map(|typed| ("typed_prompt".into(), typed.as_str().into())));
+        extra.extend(self.style.as_ref().map(|style| ("style".into(), style.as_str().into())));
+    }
+}
+
+/// A take that is not part of a project yet.
+#[derive(Debug)]
+pub(crate) struct NewTake {
+    pub(crate) png: Vec<u8>,
+    /// What it was asked for.
+    pub(crate) prompt: String,
+    pub(crate) seed: u64,
+    /// How long it took.
+    pub(crate) seconds: f64,
+}
+
+/// Stores the takes as pictures of the project and returns the edit that adds their generation. The mask, if any, is that of
+/// all.
 pub(crate) fn generation_edit(
     project: &mut Project,
     rect: Rect,
-    takes: Vec<(Vec<u8>, u64, f64)>,
+    takes: Vec<NewTake>,
     mask: Option<&[u8]>,
-    provenance: Provenance,
+    mut provenance: Provenance,
 ) -> Result<(GenerationId, Edit), StudioError> {
     let mask = mask.map(|mask| project.put_blob(mask, PNG)).transpose()?;
     let mut stored = Vec::new();
-    for (png, seed, seconds) in takes {
+    for NewTake { png, prompt, seed, seconds } in takes {
         let image = project.put_blob(&png, PNG)?;
-        stored.push(Take { id: project.next_take_id(), seed, image, mask, seconds });
+        let id = project.next_take_id();
+        provenance.request.set_prompt_of(id, &prompt);
+        stored.push(Take { id, seed, image, mask, seconds });
     }
     let Some(chosen) = stored.first().map(|take| take.id) else {
         return Err(StudioError::InvalidRequest("A generation needs a take.".into()));
@@ -242,7 +284,8 @@ impl Painting {
         let name = layer_name(&self.provenance.request.prompt);
         let mut takes = Vec::new();
         for take in self.takes {
-            takes.push((encode_png(&DynamicImage::ImageRgb8(take.image))?, take.seed, take.seconds));
+            let TakeImage { image, prompt, seed, seconds } = take;
+            takes.push(NewTake { png: encode_png(&DynamicImage::ImageRgb8(image))?, prompt, seed, seconds });
         }
         let (generation, add_generation) = generation_edit(project, rect, takes, None, self.provenance)?;
         let mut layer = Layer::new(project.next_layer_id(), name);

@@ -21,7 +21,9 @@ mod region;
 mod session;
 pub mod shots;
 mod surface;
+mod texts;
 pub mod tiles;
+mod tuning;
 mod upscalers;
 
 pub use deep_zoom::{DeepZoom, DeepZoomOptions, export_tiles};
@@ -33,7 +35,7 @@ pub use models::{
     CatalogEntry, CatalogFile, CatalogSettings, Changes, DownloadProgress, Family, HashCache, Hashes, Hub, Kind,
     LibraryItem, ModelEntry, Models, Order, Removed, Watch, Way, catalog,
 };
-pub use outframe_engine::ModelInfo;
+pub use outframe_engine::{ModelInfo, SAMPLERS};
 pub use paint::{
     CoverRequest, ExtendRequest, FillPlan, MAX_FILL_TAKES, Outline, Painted, Placed, ReframeRequest, UPSCALE_STRENGTH,
     UpscaleMode, UpscalePlan, UpscaleRequest, Upscaled, VARY_STRENGTH, VaryRequest, ZoomOutRequest,
@@ -41,5 +43,7 @@ pub use paint::{
 pub use pictures::{Pictures, ProjectPictures, encode_png};
 pub use region::{MAX_REGION_SIDE, Region, RegionPart, Shape};
 pub use session::{Event, EventSink, ReadyModel, Studio};
+pub use texts::{Style, Texts};
 pub use tokio_util::sync::CancellationToken;
+pub use tuning::{EmbeddingChoice, LoraChoice, MAX_ADAPTERS, MAX_CLIP_SKIP, MAX_LORA_WEIGHT, Tuning};
 pub use upscalers::UpscalerEntry;

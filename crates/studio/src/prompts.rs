@@ -165,6 +165,28 @@ pub fn wildcards(text: &str, seed: u64, lines: &dyn Fn(&str) -> Option<Vec<Strin
     replace(text, seed, lines, &mut number, 0)
 }
 
+/// A text that [`permutations`] and [`wildcards`] take at its word, so that what they made once is made again. A backslash
+/// right before a brace cannot be kept from being doubled.
+pub fn literal(text: &str) -> String {
+    let mut result = String::new();
+    let mut rest = text;
+    while let Some(next) = rest.chars().next() {
+        if let Some(name) = name(rest) {
+            // Its underscores are as good as its braces would be; those of the name's end belong to the escape.
+            result.push('\\');
+            result.push_str(&rest[..name.len() + 4]);
+            rest = &rest[name.len() + 4..];
+            continue;
+        }
+        if matches!(next, '{' | '}') {
+            result.push('\\');
+        }
+        result.push(next);
+        rest = &rest[next.len_utf8()..];
+    }
+    result
+}
+
 fn replace(
     text: &str,
     seed: u64,
@@ -290,6 +312,17 @@ mod tests {
         // Every line about equally often.
         let red = (0..3000).filter(|&seed| wildcards("__colour__", seed, &lists).unwrap() == "red").count();
         assert!((850..1150).contains(&red), "{red}");
+    }
+
+    #[test]
+    fn what_was_made_once_is_made_again_at_its_word() {
+        for text in
+            ["a {b", "x}", "{a,b}", "__colour__", "a __colour__ {x} __", "plain, (words:1.2)", "é__ü__", "a_b__c"]
+        {
+            let again = permutations(&literal(text)).unwrap();
+            assert_eq!(again.len(), 1, "{text}");
+            assert_eq!(wildcards(&again[0], 5, &lists).unwrap(), text);
+        }
     }
 
     #[test]

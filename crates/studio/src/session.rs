@@ -6,8 +6,9 @@ use outframe_document::Rect;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Models, StudioError,
-    engine::{Engine, EngineOptions, Job, JobEvent, JobOutput, LoadedModel},
+    Models, Settings, StudioError, Texts,
+    engine::{Engine, EngineError, EngineOptions, Job, JobEvent, JobOutput, LoadedModel},
+    tuning::ReadyTuning,
 };
 
 /// What happens while a use-case runs.
@@ -69,6 +70,7 @@ pub type EventSink<'a> = &'a mut (dyn FnMut(Event) + Send);
 pub struct Studio {
     engine: Engine,
     models: Models,
+    texts: Texts,
 }
 
 /// A model made ready for a use-case.
@@ -78,14 +80,27 @@ pub struct ReadyModel {
     pub loaded: LoadedModel,
     /// The model's name, by which it was asked for.
     pub name: String,
-    /// Its folder.
+    /// Its folder or file.
     pub path: PathBuf,
+    /// What changes it.
+    pub(crate) tuning: ReadyTuning,
 }
 
 impl Studio {
     /// A studio with these models; the engine starts when it is first needed.
     pub fn new(options: EngineOptions, models: Models) -> Self {
-        Self { engine: Engine::new(options), models }
+        Self { engine: Engine::new(options), models, texts: Texts::discover() }
+    }
+
+    /// The same with the texts of another folder than the user's.
+    #[must_use]
+    pub fn with_texts(self, texts: Texts) -> Self {
+        Self { texts, ..self }
+    }
+
+    /// The user's lists and styles.
+    pub fn texts(&self) -> &Texts {
+        &self.texts
     }
 
     /// The supervisor of the engine.
@@ -98,13 +113,21 @@ impl Studio {
         &self.models
     }
 
-    /// Makes the worker hold a model, the starter when none is named; at once when it holds it already.
-    pub async fn ready(&self, name: Option<&str>, events: EventSink<'_>) -> Result<ReadyModel, StudioError> {
-        let entry = self.models.resolve(name)?;
+    /// Makes the worker hold the model that the settings name, the starter when they name none, and finds what changes it; at
+    /// once when it holds it already.
+    pub async fn ready(&self, settings: &Settings, events: EventSink<'_>) -> Result<ReadyModel, StudioError> {
+        let entry = self.models.resolve(settings.model.as_deref())?;
+        let (models, tuning) = (self.models.clone(), settings.tuning.clone());
+        let tuning = apart(move || tuning.resolve(&models)).await??;
         events(Event::Loading { model: entry.name.clone() });
-        let loaded = self.engine.load(&entry.path).await?;
+        let loaded = self.engine.load_with(&entry.path, tuning.vae()).await?;
         events(Event::Loaded(Box::new(loaded.clone())));
-        Ok(ReadyModel { loaded, name: entry.name, path: entry.path })
+        Ok(ReadyModel { loaded, name: entry.name, path: entry.path, tuning })
+    }
+
+    /// Makes sure that the worker still holds it: another use-case may have loaded another model since.
+    pub(crate) async fn hold(&self, model: &ReadyModel) -> Result<(), EngineError> {
+        self.engine.load_with(&model.path, model.tuning.vae()).await.map(drop)
     }
 
     pub(crate) async fn run(

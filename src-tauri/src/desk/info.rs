@@ -2,12 +2,15 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use outframe_studio::{ModelEntry, ModelInfo};
+use outframe_studio::{Kind, LibraryItem, ModelEntry, ModelInfo, Style};
 use serde_json::Value;
 
 use super::{Desk, DeskEvent, lock};
 use crate::{
-    api::{AdapterKind, AppInfo, EngineState, EngineView, ModelDefaults, ModelView, Os},
+    api::{
+        AdapterItem, AdapterKind, AdaptersView, AppInfo, EngineState, EngineView, ModelDefaults, ModelView, Os,
+        StyleView,
+    },
     error::Answer,
 };
 
@@ -15,8 +18,6 @@ use crate::{
 const LOOK: Duration = Duration::from_secs(1);
 /// Memory is told in steps of this many bytes, so that not every look is news.
 const MEMORY_STEP: u64 = 16 << 20;
-/// The samplers that the engine knows.
-const SAMPLERS: [&str; 3] = ["dpmpp-2m", "dpmpp-2m-karras", "ddim"];
 
 /// What is remembered of the engine between two looks.
 #[derive(Debug, Default)]
@@ -61,6 +62,27 @@ impl Desk {
 
     pub(crate) fn models(&self) -> Vec<ModelView> {
         self.inner.studio.models().list().iter().map(model_view).collect()
+    }
+
+    /// What the library has that changes a model.
+    pub(crate) fn adapters(&self) -> AdaptersView {
+        let models = self.inner.studio.models();
+        let item = |item: LibraryItem| AdapterItem {
+            about: item
+                .title
+                .as_ref()
+                .filter(|title| **title != item.name)
+                .map_or_else(|| item.description(), |title| format!("{title}: {}", item.description())),
+            name: item.name,
+            trigger_words: item.trigger_words,
+        };
+        let of = |kind| models.items(kind).into_iter().map(item).collect();
+        AdaptersView { loras: of(Kind::Lora), embeddings: of(Kind::TextualInversion), vaes: of(Kind::Vae) }
+    }
+
+    pub(crate) fn styles(&self) -> Answer<Vec<StyleView>> {
+        let view = |style: Style| StyleView { name: style.name, prompt: style.prompt, negative: style.negative };
+        Ok(self.inner.studio.texts().styles()?.into_iter().map(view).collect())
     }
 
     /// What a model recommends. Asks the engine, and starts it, unless it has been asked before.
@@ -153,7 +175,7 @@ fn defaults(info: &ModelInfo) -> ModelDefaults {
         fill_guidance: info.defaults.fill_guidance,
         fill_strength: info.defaults.fill_strength,
         sampler: info.defaults.sampler.clone(),
-        samplers: SAMPLERS.map(str::to_owned).to_vec(),
+        samplers: outframe_studio::SAMPLERS.map(str::to_owned).to_vec(),
         native_size: native,
         sizes,
     }

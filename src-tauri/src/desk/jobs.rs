@@ -9,8 +9,9 @@ use std::{
 
 use outframe_document::{GenerationId, Project, Rect, ShotId};
 use outframe_studio::{
-    CoverRequest, Event, ExportOptions, ExtendRequest, FillPlan, GenerateRequest, ReadyModel, ReframeRequest, Region,
-    RegionPart, Settings, Shape, StudioError, VaryRequest, ZoomOutRequest,
+    CoverRequest, EmbeddingChoice, Event, ExportOptions, ExtendRequest, FillPlan, GenerateRequest, LoraChoice,
+    ReadyModel, ReframeRequest, Region, RegionPart, Settings, Shape, StudioError, Tuning, UpscaleMode, UpscalePlan,
+    UpscaleRequest, VaryRequest, ZoomOutRequest,
     fill::{ModelSize, Side, plan_extension},
     film::{FilmOptions, Format, ShotFilm, export_film, ffmpeg},
     queue::{JobControl, JobError, JobKind, JobRequest, Outcome},
@@ -20,7 +21,7 @@ use super::{Desk, DeskEvent, Open, lock, picture_rect};
 use crate::{
     api::{
         self, CommandError, ExportInput, ExtendInput, ExtendPlan, FilmInput, GenerateInput, JobView, ReframeInput,
-        VaryInput, ZoomOutInput,
+        UpscaleInput, VaryInput, ZoomOutInput,
     },
     error::Answer,
     views::{self, id},
@@ -142,6 +143,54 @@ impl Desk {
         self.paint(JobKind::Vary, label, bounds, request.settings.clone(), move |project, model| {
             FillPlan::vary(project, &request, model)
         })
+    }
+
+    /// Makes the picture, or a layer of it, larger.
+    pub(crate) fn upscale(&self, input: UpscaleInput) -> Answer<u64> {
+        let open = self.writable()?;
+        let request = UpscaleRequest {
+            factor: input.factor,
+            mode: if input.creative { UpscaleMode::Creative } else { UpscaleMode::Subtle },
+            upscaler: None,
+            rect: None,
+            layer: input.layer.as_deref().map(|layer| id(layer, "layer")).transpose()?,
+            prompt: input.prompt,
+            strength: input.strength,
+            settings: settings(input.settings)?,
+        };
+        // What cannot be upscaled is told at once.
+        let region = {
+            let state = open.state();
+            UpscalePlan::new(state.project.as_ref().ok_or_else(super::closed)?, &request)?.rect()
+        };
+        let label = format!("Upscale {}×", request.factor);
+        Ok(self.submit(
+            &open,
+            JobKind::Upscale,
+            label,
+            Some(region),
+            async move |desk: Desk, open, control: JobControl| {
+                let project = Arc::clone(&open);
+                let plan = tokio::task::spawn_blocking(move || -> Result<UpscalePlan, JobError> {
+                    let state = project.state();
+                    Ok(UpscalePlan::new(state.project.as_ref().ok_or(JobError::Cancelled)?, &request)?)
+                });
+                let plan = plan.await.map_err(mistake)??;
+                let mut pieces = 0;
+                let mut observe = |event| {
+                    if let Event::Job { count, .. } = &event
+                        && *count != pieces
+                    {
+                        pieces = *count;
+                        control.pieces(1, pieces);
+                    }
+                    desk.observe(&control, event);
+                };
+                let upscaled = desk.inner.studio.upscale(plan, &mut observe, control.cancel()).await?;
+                control.stage("Placing");
+                desk.place(&open, move |project| upscaled.place_larger(project).map(drop)).await
+            },
+        ))
     }
 
     pub(crate) fn cover(&self, shot: &str, how: api::Settings, prompt: Option<String>) -> Answer<u64> {
@@ -304,7 +353,7 @@ impl Desk {
         let open = self.writable()?;
         Ok(self.submit(&open, kind, label, region, async move |desk: Desk, open: Arc<Open>, control: JobControl| {
             let mut observe = |event| desk.observe(&control, event);
-            let model = desk.inner.studio.ready(settings.model.as_deref(), &mut observe).await?;
+            let model = desk.inner.studio.ready(&settings, &mut observe).await?;
             let project = Arc::clone(&open);
             let plan = tokio::task::spawn_blocking(move || -> Result<FillPlan, JobError> {
                 let state = project.state();
@@ -397,12 +446,26 @@ fn settings(from: api::Settings) -> Answer<Settings> {
     };
     Ok(Settings {
         negative: from.negative,
+        style: from.style,
         model: from.model,
         steps: from.steps,
         guidance: from.guidance,
         sampler: from.sampler,
         seed,
+        tuning: tuning(from.tuning),
     })
+}
+
+fn tuning(from: api::Tuning) -> Tuning {
+    let lora = |lora: api::LoraChoice| LoraChoice { name: lora.name, weight: lora.weight };
+    let embedding = |one: api::EmbeddingChoice| EmbeddingChoice { name: one.name, word: one.word };
+    Tuning {
+        loras: from.loras.into_iter().map(lora).collect(),
+        embeddings: from.embeddings.into_iter().map(embedding).collect(),
+        clip_skip: from.clip_skip,
+        guidance_rescale: from.guidance_rescale,
+        vae: from.vae,
+    }
 }
 
 fn extend_request(input: ExtendInput) -> Answer<ExtendRequest> {

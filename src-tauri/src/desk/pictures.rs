@@ -246,7 +246,11 @@ impl Desk {
                 let missing = || CommandError::not_found("This take is not in the project any more.");
                 let generation = document.generation(id(generation, "generation")?).ok_or_else(missing)?;
                 let found = generation.take(id(take, "take")?).ok_or_else(missing)?;
-                let out = folder.join(format!("{} {}.png", clean(&generation.provenance.request.prompt), found.seed));
+                let out = folder.join(format!(
+                    "{} {}.png",
+                    clean(generation.provenance.request.prompt_of(found.id)),
+                    found.seed
+                ));
                 let bytes = {
                     let state = open.state();
                     state.project.as_ref().ok_or_else(super::closed)?.blob(&found.image)?

@@ -16,7 +16,7 @@ use tokio::runtime::Handle;
 use super::*;
 use crate::api::{
     ErrorKind, ExportInput, ExtendInput, FilmFormat, FilmInput, GenerateInput, LayerChange, MoveKind, Region,
-    RegionShape, Settings, ShotInput, VaryInput,
+    RegionShape, Settings, ShotInput, UpscaleInput, VaryInput,
 };
 
 struct Bench {
@@ -433,6 +433,20 @@ async fn painting_goes_through_the_queue_while_the_project_is_edited() {
     let after = bench.pixels(&format!("/{}/{}/tile/0/0/0", now.key, now.revision), "");
     assert_eq!(after.get_pixel(100, 100), before.get_pixel(100, 100), "known pixels stay");
     assert_eq!(after.get_pixel(150, 100).0[3], 255, "painted");
+
+    // Larger, and as it was again.
+    let larger =
+        UpscaleInput { layer: None, factor: 2, creative: false, prompt: None, strength: None, settings: few.clone() };
+    assert!(desk.upscale(UpscaleInput { factor: 9, ..larger.clone() }).is_err());
+    assert!(desk.upscale(UpscaleInput { layer: Some("999".into()), ..larger.clone() }).is_err());
+    let upscaled = desk.upscale(larger).unwrap();
+    let done = bench.finished(upscaled).await;
+    assert_eq!(done.state, JobState::Done, "{:?}", done.error);
+    let large = desk.current_project().unwrap();
+    assert_eq!((large.frames[0].rect.width, large.frames[0].rect.height), (320, 256));
+    assert_eq!(large.layers.iter().filter(|layer| layer.visible).count(), 1);
+    let view = desk.undo().unwrap();
+    assert_eq!((view.frames[0].rect, view.layers.len()), (now.frames[0].rect, now.layers.len()));
 
     // Closing takes the jobs along.
     let last = desk.generate(input).unwrap();

@@ -156,12 +156,15 @@ struct Live {
     model: Option<LoadedModel>,
 }
 
+/// A model, and the autoencoder that takes the place of its own.
+type Wanted = (PathBuf, Option<PathBuf>);
+
 #[derive(Debug, Default)]
 struct Session {
     process: Option<Arc<Process>>,
     /// The model that jobs need: loaded again after a restart.
-    wanted: Option<PathBuf>,
-    loaded: Option<(PathBuf, LoadedModel)>,
+    wanted: Option<Wanted>,
+    loaded: Option<(Wanted, LoadedModel)>,
 }
 
 impl Engine {
@@ -206,8 +209,13 @@ impl Engine {
 
     /// Loads a model unless the worker holds it already. A worker that stops unexpectedly over it is restarted once.
     pub async fn load(&self, model: &Path) -> Result<LoadedModel, EngineError> {
+        self.load_with(model, None).await
+    }
+
+    /// The same, with another autoencoder than the model's own.
+    pub async fn load_with(&self, model: &Path, vae: Option<&Path>) -> Result<LoadedModel, EngineError> {
         let mut session = self.session.lock().await;
-        session.wanted = Some(model.into());
+        session.wanted = Some((model.into(), vae.map(Into::into)));
         match self.ensure_model(&mut session).await {
             Err(EngineError::Died { .. }) => self.ensure_model(&mut session).await.map_err(EngineError::again),
             other => other,
@@ -215,10 +223,10 @@ impl Engine {
     }
 
     async fn ensure_model(&self, session: &mut Session) -> Result<LoadedModel, EngineError> {
-        let model = session.wanted.clone().ok_or(EngineError::NoModel)?;
+        let wanted = session.wanted.clone().ok_or(EngineError::NoModel)?;
         self.ensure(session).await?;
-        if let Some((path, loaded)) = &session.loaded
-            && *path == model
+        if let Some((holds, loaded)) = &session.loaded
+            && *holds == wanted
         {
             return Ok(loaded.clone());
         }
@@ -227,15 +235,16 @@ impl Engine {
         let id = self.id();
         let request = Request::Load {
             id,
-            model: model.clone(),
+            model: wanted.0.clone(),
             device: self.options.device.clone(),
             precision: self.options.precision.clone(),
             threads: self.options.threads,
+            vae: wanted.1.clone(),
         };
         match self.ensure(session).await?.ask(id, request).await? {
             Event::Loaded { info, device, precision, hash, seconds, .. } => {
                 let loaded = LoadedModel { info, device, precision, hash, seconds };
-                session.loaded = Some((model, loaded.clone()));
+                session.loaded = Some((wanted, loaded.clone()));
                 self.live().model = Some(loaded.clone());
                 Ok(loaded)
             }

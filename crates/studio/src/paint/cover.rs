@@ -9,6 +9,7 @@ use crate::{
     session::ReadyModel,
     shots::{plan_fills, to_camera, view_of},
     surface::is_plain,
+    texts::Prompt,
 };
 
 /// How to paint what a shot lacks.
@@ -41,11 +42,11 @@ impl FillPlan {
         };
         let document = project.document();
         let view = view_of(&to_camera(document, shot)?);
-        let prompt = request.prompt.clone().unwrap_or_else(|| scene_prompt(project, view));
+        let prompt = Prompt::of(request.prompt.as_deref(), || scene_prompt(project, view));
         let common = Common {
             kind: GenerationKind::Fill,
             step: "Paint what is missing".into(),
-            prompt: &prompt,
+            prompt,
             settings: &request.settings,
             strength: request.strength.unwrap_or(model.loaded.info.defaults.fill_strength),
             takes: 1,

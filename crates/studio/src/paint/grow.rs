@@ -9,6 +9,7 @@ use crate::{
     Pictures, Settings, StudioError,
     fill::{Side, plan_extension},
     session::ReadyModel,
+    texts::Prompt,
 };
 
 /// Most pixels that one side grows by in one request.
@@ -320,11 +321,11 @@ impl FillPlan {
 
     fn grow(project: &Project, growth: &Growth, asked: Asked<'_>, model: &ReadyModel) -> Result<Self, StudioError> {
         let before = growth.frame.before;
-        let prompt = asked.prompt.cloned().unwrap_or_else(|| scene_prompt(project, before));
+        let prompt = Prompt::of(asked.prompt.map(String::as_str), || scene_prompt(project, before));
         let common = Common {
             kind: asked.kind,
             step: asked.step,
-            prompt: &prompt,
+            prompt,
             settings: asked.settings,
             strength: asked.strength.unwrap_or(model.loaded.info.defaults.fill_strength),
             takes: asked.takes,

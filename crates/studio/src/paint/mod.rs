@@ -21,9 +21,10 @@ use crate::{
     Settings, Studio, StudioError,
     engine::Job,
     fill::{Mask, ModelSize, harmonise, prefill},
-    generate::{provenance, sampling},
+    generate::{NewTake, provenance, sampling},
     pictures::encode_png,
     session::{Event, EventSink, ReadyModel, apart},
+    texts::Prompt,
 };
 
 pub use cover::CoverRequest;
@@ -50,6 +51,9 @@ pub struct FillPlan {
     /// The step's name in the history.
     step: String,
     model: ReadyModel,
+    prompt: Prompt,
+    settings: Settings,
+    /// Without the prompt.
     sampling: Sampling,
     strength: f64,
     takes: u32,
@@ -118,7 +122,7 @@ enum Target {
 struct Common<'a> {
     kind: GenerationKind,
     step: String,
-    prompt: &'a str,
+    prompt: Prompt,
     settings: &'a Settings,
     strength: f64,
     takes: u32,
@@ -128,17 +132,19 @@ struct Common<'a> {
 impl FillPlan {
     fn new(project: &Project, common: Common<'_>, target: Target) -> Result<Self, StudioError> {
         let Common { kind, step, prompt, settings, strength, takes, model } = common;
-        settings.check(prompt)?;
+        settings.check(prompt.given().unwrap_or_default())?;
         if !(0.0..=1.0).contains(&strength) {
             return Err(StudioError::InvalidRequest(format!("Strength {strength}: choose 0 to 1.")));
         }
         check_takes(takes)?;
         let guidance = model.loaded.info.defaults.fill_guidance;
-        let sampling = sampling(prompt, settings, model, settings.seed()?, guidance);
+        let sampling = sampling(settings, model, settings.seed()?, guidance);
         Ok(Self {
             kind,
             step,
             model: model.clone(),
+            prompt,
+            settings: settings.clone(),
             sampling,
             strength,
             takes,
@@ -235,17 +241,10 @@ pub struct Painted {
 #[derive(Debug)]
 struct PaintedSheet {
     rect: Rect,
-    takes: Vec<PaintedTake>,
+    takes: Vec<NewTake>,
     /// Where it is shown; everywhere when absent.
     mask: Option<GrayImage>,
     provenance: Provenance,
-}
-
-#[derive(Debug)]
-struct PaintedTake {
-    png: Vec<u8>,
-    seed: u64,
-    seconds: f64,
 }
 
 impl Painted {
@@ -285,13 +284,16 @@ impl Studio {
     /// have noise of their own.
     pub async fn paint(
         &self,
-        plan: FillPlan,
+        mut plan: FillPlan,
         events: EventSink<'_>,
         cancel: &CancellationToken,
     ) -> Result<Painted, StudioError> {
+        let wording = self.texts().wording(&plan.prompt, &plan.settings, plan.sampling.seed, plan.takes)?;
+        wording.put_into(&mut plan.sampling, 0);
         let (count, strength) = (plan.jobs(), plan.strength);
         let native = plan.model_size().native;
-        let how = provenance(plan.kind, &plan.sampling, &plan.model, strength, (native, native));
+        let mut how = provenance(plan.kind, &plan.sampling, &plan.model, strength, (native, native));
+        wording.record(&mut how);
         let sheets = Arc::new(plan.sheets);
         let mut done: Vec<PaintedSheet> = sheets
             .iter()
@@ -300,6 +302,7 @@ impl Studio {
         let mut index = 0;
         for take in 0..plan.takes {
             let seed = plan.sampling.seed.wrapping_add(u64::from(take));
+            wording.put_into(&mut plan.sampling, take as usize);
             let mut desk = Desk::default();
             let mut noise = 0;
             for (place, sheet) in sheets.iter().enumerate() {
@@ -326,8 +329,7 @@ impl Studio {
                     let (width, height) = window.size;
                     let job = FillJob { sampling, width, height, strength: prepared.strength };
                     let job = Job::Fill { job, image: prepared.image.clone(), mask: prepared.mask.clone() };
-                    // Another use-case may have loaded another model since.
-                    self.engine().load(&plan.model.path).await?;
+                    self.hold(&plan.model).await?;
                     events(Event::Place { index, rect: window.context });
                     let output = self.run(&job, (index, count), events, cancel).await?;
                     let shared = Arc::clone(&sheets);
@@ -348,7 +350,7 @@ impl Studio {
                 .await?;
                 desk = back;
                 let (png, mask) = encoded?;
-                done[place].takes.push(PaintedTake { png, seed, seconds });
+                done[place].takes.push(NewTake { png, prompt: plan.sampling.prompt.clone(), seed, seconds });
                 done[place].mask = mask;
             }
         }
@@ -511,8 +513,8 @@ fn prompt_of(project: &Project, rect: Rect, counts: impl Fn(GenerationKind) -> b
     let document = project.document();
     let patches: Vec<_> = document.patches().collect();
     let newest_first = patches.into_iter().rev().filter(|patch| patch.rect.intersection(&rect).is_some());
-    let mut requests = newest_first.filter_map(|patch| document.provenance(patch)).map(|how| &how.request);
-    requests.find(|request| counts(request.kind)).map(|request| request.prompt.clone())
+    let mut made = newest_first.filter(|patch| document.provenance(patch).is_some_and(|how| counts(how.request.kind)));
+    made.find_map(|patch| document.prompt(patch)).map(str::to_owned)
 }
 
 #[cfg(test)]

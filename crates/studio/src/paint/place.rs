@@ -67,8 +67,8 @@ impl Painted {
                 continue;
             }
             let mask = mask.map(|mask| encode_png(&DynamicImage::ImageLuma8(mask))).transpose()?;
-            let takes = sheet.takes.into_iter().map(|take| (take.png, take.seed, take.seconds)).collect();
-            let (generation, add) = generation_edit(project, sheet.rect, takes, mask.as_deref(), sheet.provenance)?;
+            let (generation, add) =
+                generation_edit(project, sheet.rect, sheet.takes, mask.as_deref(), sheet.provenance)?;
             let patch = Patch::new(project.next_patch_id(), sheet.rect, PatchContent::Generation(generation));
             edits.push(add);
             edits.push(Edit::AddPatch { layer, index, patch: Box::new(patch) });

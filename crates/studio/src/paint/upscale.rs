@@ -1,12 +1,12 @@
 //! The same picture with more pixels. A canvas has no size that could grow, so the result is a picture of its own: a new
-//! project's, or a file.
+//! project's, a file, or a larger layer in place of what was upscaled.
 
 use std::{fs, path::Path};
 
 use image::{DynamicImage, GrayImage, Luma, RgbImage, RgbaImage, imageops};
 use outframe_document::{
-    BlobId, Edit, GenerationKind, GenerationRequest, Layer, Origin, Patch, PatchContent, Project, Provenance, Rect,
-    Step,
+    BlobId, Edit, Frame, GenerationKind, GenerationRequest, Layer, LayerChange, LayerId, Origin, Patch, PatchContent,
+    Project, Provenance, Rect, Step,
 };
 use outframe_engine::{FillJob, Sampling, UpscaleJob};
 use outframe_interchange::{
@@ -20,9 +20,10 @@ use crate::{
     engine::Job,
     export::{describe, format_of, write_whole},
     fill::{Mask, ModelSize, prefill},
-    generate::{first_frame, generation_edit, provenance, sampling},
+    generate::{NewTake, first_frame, generation_edit, provenance, sampling},
     pictures::encode_png,
     session::{Event, EventSink, apart},
+    texts::Prompt,
 };
 
 /// Denoising strength of a creative upscaling unless another is asked for.
@@ -49,8 +50,10 @@ pub struct UpscaleRequest {
     pub mode: UpscaleMode,
     /// The upscaler's name or file; the usual one when absent.
     pub upscaler: Option<String>,
-    /// The part of the canvas; the first frame when absent, or all that is there.
+    /// The part of the canvas; the first frame when absent, or all that is there. Of a layer, all of it.
     pub rect: Option<Rect>,
+    /// One layer alone, without its opacity, blend mode and mask; the picture as it is seen when absent.
+    pub layer: Option<LayerId>,
     /// For [`UpscaleMode::Creative`]: what the picture shows; its own prompt when absent.
     pub prompt: Option<String>,
     /// For [`UpscaleMode::Creative`]: how much may change, above 0 to 1. [`UPSCALE_STRENGTH`] when absent.
@@ -63,7 +66,7 @@ pub struct UpscaleRequest {
 #[derive(Debug, Clone)]
 pub struct UpscalePlan {
     request: UpscaleRequest,
-    prompt: String,
+    prompt: Prompt,
     strength: f64,
     rect: Rect,
     flat: RgbaImage,
@@ -78,9 +81,20 @@ impl UpscalePlan {
     pub fn new(project: &Project, request: &UpscaleRequest) -> Result<Self, StudioError> {
         let document = project.document();
         let frame = || document.frames.first().map(|frame| frame.rect);
-        let rect = request.rect.or_else(frame).or_else(|| document.bounds()).ok_or(StudioError::NoPicture)?;
-        let prompt = request.prompt.clone().unwrap_or_else(|| known_prompt(project, rect));
-        request.settings.check(&prompt)?;
+        let layer = request.layer.map(|id| {
+            let gone = || StudioError::InvalidRequest("The layer is not in the project any more.".into());
+            document.layer(id).ok_or_else(gone)
+        });
+        let layer = layer.transpose()?;
+        let own =
+            layer.and_then(|layer| layer.patches.iter().map(|patch| patch.rect).reduce(|all, rect| all.union(&rect)));
+        let rect = match layer {
+            Some(_) => request.rect.or(own),
+            None => request.rect.or_else(frame).or_else(|| document.bounds()),
+        };
+        let rect = rect.ok_or(StudioError::NoPicture)?;
+        let prompt = Prompt::of(request.prompt.as_deref(), || known_prompt(project, rect));
+        request.settings.check(prompt.given().unwrap_or_default())?;
         let strength = request.strength.unwrap_or(UPSCALE_STRENGTH);
         if !(strength > 0.0 && strength <= 1.0) {
             return Err(StudioError::InvalidRequest(format!(
@@ -99,13 +113,22 @@ impl UpscalePlan {
                 rect.width, rect.height
             )));
         }
-        let flat = Pictures::new(project).flatten(rect)?;
+        let mut pictures = Pictures::new(project);
+        let flat = match layer {
+            Some(layer) => pictures.layer(layer, rect)?,
+            None => pictures.flatten(rect)?,
+        };
         if flat.pixels().all(|pixel| pixel.0[3] == 0) {
             return Err(StudioError::NoPicture);
         }
         let source = project.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
         let metadata = describe(document, rect);
         Ok(Self { request: request.clone(), prompt, strength, rect, flat, metadata, source })
+    }
+
+    /// The part of the canvas that is upscaled.
+    pub fn rect(&self) -> Rect {
+        self.rect
     }
 
     /// Width and height of the result in pixels.
@@ -146,6 +169,9 @@ pub struct Upscaled {
     seed: u64,
     provenance: Provenance,
     metadata: Metadata,
+    /// Where it was.
+    from: Rect,
+    layer: Option<LayerId>,
 }
 
 impl Studio {
@@ -160,6 +186,26 @@ impl Studio {
         let UpscalePlan { request, prompt, strength, rect, flat, metadata, source } = plan;
         let factor = request.factor;
         let UpscalerEntry { name, path } = self.models().upscaler(request.upscaler.as_deref())?;
+        let mut brush = None;
+        let mut seed = 0;
+        if request.mode == UpscaleMode::Creative {
+            if prompt.text().trim().is_empty() {
+                let warning =
+                    "The picture has no prompt, so the model adds whatever it likes. Say what the picture shows.";
+                events(Event::Warning(warning.into()));
+            }
+            seed = request.settings.seed()?;
+            let wording = self.texts().wording(&prompt, &request.settings, seed, 1)?;
+            let model = self.ready(&request.settings, events).await?;
+            let guidance = model.loaded.info.defaults.fill_guidance;
+            let mut sampling = sampling(&request.settings, &model, seed, guidance);
+            wording.put_into(&mut sampling, 0);
+            let size = model_size(&model);
+            let mut how = provenance(GenerationKind::Upscale, &sampling, &model, strength, (size.native, size.native));
+            wording.record(&mut how);
+            brush = Some((model, sampling, how, windows((rect.width * factor, rect.height * factor), size)));
+        }
+        let jobs = 1 + brush.as_ref().map_or(0, |(.., windows)| windows.len());
         events(Event::Loading { model: name.clone() });
         let file = path.clone();
         let (colours, alpha, hash) = apart(move || {
@@ -170,13 +216,13 @@ impl Studio {
         .await??;
         let (width, height) = colours.dimensions();
         let job = Job::Upscale { model: path, job: UpscaleJob { width, height, factor }, image: colours };
-        let output = self.run(&job, (0, 1), events, cancel).await?;
+        let output = self.run(&job, (0, jobs), events, cancel).await?;
         let (mut image, mut seconds) = (output.image, output.seconds);
 
         let mut how = Provenance {
             request: GenerationRequest {
                 kind: GenerationKind::Upscale,
-                prompt: prompt.clone(),
+                prompt: prompt.text().to_owned(),
                 model_name: name.clone(),
                 model_hash: hash.to_string(),
                 strength: 0.0,
@@ -187,20 +233,8 @@ impl Studio {
             engine: format!("outframe-engine {}", env!("CARGO_PKG_VERSION")),
             ..Provenance::default()
         };
-        let mut seed = 0;
-        if request.mode == UpscaleMode::Creative {
-            if prompt.trim().is_empty() {
-                let warning =
-                    "The picture has no prompt, so the model adds whatever it likes. Say what the picture shows.";
-                events(Event::Warning(warning.into()));
-            }
-            let model = self.ready(request.settings.model.as_deref(), events).await?;
-            seed = request.settings.seed()?;
-            let guidance = model.loaded.info.defaults.fill_guidance;
-            let sampling = sampling(&prompt, &request.settings, &model, seed, guidance);
-            let size = model_size(&model);
-            how = provenance(GenerationKind::Upscale, &sampling, &model, strength, (size.native, size.native));
-            let windows = windows(image.dimensions(), size);
+        if let Some((model, sampling, record, windows)) = brush {
+            how = record;
             for (index, window) in windows.iter().enumerate() {
                 let (crop, freedom) = (window.crop(&image), window.freedom());
                 let sampling = Sampling { take: index as u64, ..sampling.clone() };
@@ -210,8 +244,8 @@ impl Studio {
                     image: crop,
                     mask: freedom.clone(),
                 };
-                self.engine().load(&model.path).await?;
-                let output = self.run(&job, (index, windows.len()), events, cancel).await?;
+                self.hold(&model).await?;
+                let output = self.run(&job, (index + 1, jobs), events, cancel).await?;
                 window.blend(&mut image, &output.image, &freedom);
                 seconds += output.seconds;
             }
@@ -221,7 +255,19 @@ impl Studio {
         how.request.extra.insert("upscaler".into(), name.clone().into());
         how.request.extra.insert("factor".into(), factor.into());
         how.request.extra.insert("upscaled_from".into(), from);
-        Ok(Upscaled { image, alpha, seconds, upscaler: name, factor, seed, provenance: how, metadata })
+        let layer = request.layer;
+        Ok(Upscaled {
+            image,
+            alpha,
+            seconds,
+            upscaler: name,
+            factor,
+            seed,
+            provenance: how,
+            metadata,
+            from: rect,
+            layer,
+        })
     }
 }
 
@@ -230,16 +276,78 @@ impl Upscaled {
     /// generation tells from which project and rectangle it comes.
     pub fn place(self, project: &mut Project) -> Result<Rect, StudioError> {
         let rect = Rect::new(0, 0, self.image.width(), self.image.height());
-        let mask = self.alpha.map(|alpha| encode_png(&DynamicImage::ImageLuma8(alpha))).transpose()?;
-        let takes = vec![(encode_png(&DynamicImage::ImageRgb8(self.image))?, self.seed, self.seconds)];
-        let (generation, add) = generation_edit(project, rect, takes, mask.as_deref(), self.provenance)?;
-        let mut layer = Layer::new(project.next_layer_id(), "Upscaled");
-        layer.patches.push(Patch::new(project.next_patch_id(), rect, PatchContent::Generation(generation)));
+        let layer = Layer::new(project.next_layer_id(), "Upscaled");
         let index = project.document().layers.len();
-        let mut edits = vec![add, Edit::AddLayer { index, layer: Box::new(layer) }];
-        if project.document().frames.is_empty() {
-            edits.push(first_frame(project, rect));
-        }
+        let frame = if project.document().frames.is_empty() { vec![first_frame(project, rect)] } else { Vec::new() };
+        self.put(project, rect, layer, index, frame)
+    }
+
+    /// Puts the picture into the project that it was taken from, as one undoable step: a new layer that is `factor` times as
+    /// large and hides what it was made of. A layer grows about its centre. The picture as a whole grows from its left top
+    /// corner, and the frame with it.
+    pub fn place_larger(self, project: &mut Project) -> Result<Rect, StudioError> {
+        let (from, factor, id) = (self.from, self.factor, project.next_layer_id());
+        let (width, height) = (from.width * factor, from.height * factor);
+        let hide = |layer: &Layer| Edit::SetLayer { layer: layer.id, change: LayerChange::Visible(false) };
+        let name = |old: &str| format!("{old} {factor}×");
+        let document = project.document();
+        let top = document.layers.len();
+        let (rect, index, layer, more) = match self.layer {
+            Some(source) => {
+                let rect = Rect::new(
+                    from.x - i64::from((width - from.width) / 2),
+                    from.y - i64::from((height - from.height) / 2),
+                    width,
+                    height,
+                );
+                let found = document.layer_index(source).and_then(|index| Some((index, document.layers.get(index)?)));
+                match found {
+                    Some((index, old)) => {
+                        // Its mask would have to grow as well: what it hides is left to be hidden anew.
+                        let new = Layer {
+                            id,
+                            name: name(&old.name),
+                            visible: true,
+                            mask: None,
+                            patches: Vec::new(),
+                            ..old.clone()
+                        };
+                        (rect, index + 1, new, vec![hide(old)])
+                    }
+                    // It was removed meanwhile.
+                    None => (rect, top, Layer::new(id, name("Upscaled")), Vec::new()),
+                }
+            }
+            None => {
+                let rect = Rect::new(from.x, from.y, width, height);
+                let mut more: Vec<Edit> = document.layers.iter().filter(|layer| layer.visible).map(hide).collect();
+                if let Some(frame) = document.frames.first().filter(|frame| frame.rect == from) {
+                    more.push(Edit::SetFrame { frame: Frame { rect, ..frame.clone() } });
+                }
+                (rect, top, Layer::new(id, name("Upscaled")), more)
+            }
+        };
+        self.put(project, rect, layer, index, more)
+    }
+
+    fn put(
+        self,
+        project: &mut Project,
+        rect: Rect,
+        mut layer: Layer,
+        index: usize,
+        more: Vec<Edit>,
+    ) -> Result<Rect, StudioError> {
+        let mask = self.alpha.map(|alpha| encode_png(&DynamicImage::ImageLuma8(alpha))).transpose()?;
+        let take = NewTake {
+            png: encode_png(&DynamicImage::ImageRgb8(self.image))?,
+            prompt: self.provenance.request.prompt.clone(),
+            seed: self.seed,
+            seconds: self.seconds,
+        };
+        let (generation, add) = generation_edit(project, rect, vec![take], mask.as_deref(), self.provenance)?;
+        layer.patches.push(Patch::new(project.next_patch_id(), rect, PatchContent::Generation(generation)));
+        let edits = [vec![add, Edit::AddLayer { index, layer: Box::new(layer) }], more].concat();
         let applied = project.apply(Step::new(format!("Upscale {}x", self.factor), edits));
         if applied.is_err() {
             project.discard_pending_blobs();
@@ -400,6 +508,58 @@ mod tests {
         let at = |x| picture.get_pixel(x, 5).0[0];
         assert_eq!((at(9), at(39)), (100, 200));
         assert!(at(10) < 105 && (10..18).all(|x| at(x) <= at(x + 1)), "a step shows");
+    }
+
+    fn upscaled(from: Rect, layer: Option<LayerId>) -> Upscaled {
+        Upscaled {
+            image: RgbImage::from_pixel(from.width * 2, from.height * 2, Rgb([9, 8, 7])),
+            alpha: None,
+            seconds: 1.0,
+            upscaler: "network".into(),
+            factor: 2,
+            seed: 0,
+            provenance: Provenance::default(),
+            metadata: Metadata::default(),
+            from,
+            layer,
+        }
+    }
+
+    #[test]
+    fn the_larger_picture_takes_the_place_of_the_smaller_one_until_it_is_undone() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut project = Project::create(folder.path().join("a.outframe"), "a").unwrap();
+        let from = Rect::new(-10, 5, 40, 20);
+        upscaled(Rect::new(0, 0, 20, 10), None).place(&mut project).unwrap();
+        let frame = project.document().frames[0].clone();
+        let moved = Frame { rect: from, ..frame };
+        project.apply(Step::new("Move", vec![Edit::SetFrame { frame: moved }])).unwrap();
+        let before = project.document().clone();
+
+        let rect = upscaled(from, None).place_larger(&mut project).unwrap();
+        assert_eq!(rect, Rect::new(-10, 5, 80, 40));
+        let now = project.document();
+        assert_eq!((now.frames[0].rect, now.layers.len()), (rect, 2));
+        assert_eq!((now.layers[0].visible, now.layers[1].visible), (false, true));
+        project.undo().unwrap();
+        assert_eq!(project.document().layers, before.layers);
+        assert_eq!(project.document().frames, before.frames);
+
+        // A layer grows about its centre, above what it was, and the frame stays.
+        let source = before.layers[0].id;
+        let change = LayerChange::Opacity(0.5);
+        project.apply(Step::new("Fade", vec![Edit::SetLayer { layer: source, change }])).unwrap();
+        let rect = upscaled(Rect::new(0, 0, 40, 20), Some(source)).place_larger(&mut project).unwrap();
+        assert_eq!(rect, Rect::new(-20, -10, 80, 40));
+        let now = project.document();
+        assert_eq!((now.frames[0].rect, now.layers[0].visible), (from, false));
+        assert_eq!((now.layers[1].opacity, now.layers[1].name.as_str()), (0.5, "Upscaled 2×"));
+
+        // A layer that is gone by then is no reason to lose the work.
+        let steps = now.layers.iter().map(|layer| Edit::RemoveLayer { layer: layer.id }).collect();
+        project.apply(Step::new("Remove", steps)).unwrap();
+        upscaled(Rect::new(0, 0, 4, 4), Some(source)).place_larger(&mut project).unwrap();
+        assert_eq!(project.document().layers.len(), 1);
     }
 
     proptest! {

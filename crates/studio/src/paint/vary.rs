@@ -9,6 +9,7 @@ use crate::{
     fill::{Mask, ModelSize},
     region::trimmed,
     session::ReadyModel,
+    texts::Prompt,
 };
 
 /// Denoising strength of a variation unless another is asked for.
@@ -66,11 +67,11 @@ impl FillPlan {
         request.check()?;
         let strength = request.strength.unwrap_or(VARY_STRENGTH);
         let (rect, region) = request.area()?;
-        let prompt = request.prompt.clone().unwrap_or_else(|| last_prompt(project, rect));
+        let prompt = Prompt::of(request.prompt.as_deref(), || last_prompt(project, rect));
         let common = Common {
             kind: GenerationKind::Vary,
             step: "Vary region".into(),
-            prompt: &prompt,
+            prompt,
             settings: &request.settings,
             strength,
             takes: request.takes,

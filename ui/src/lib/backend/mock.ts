@@ -386,12 +386,13 @@ export class MockBackend implements Backend {
 
   #demo(): void {
     const frame = { x: 0, y: 0, width: 768, height: 512 };
-    const takes = [0, 1, 2, 3].map((index) => this.#take(index, frame));
+    const prompt = "snowy mountains at golden hour, still lake, drifting mist, pine forest";
+    const takes = [0, 1, 2, 3].map((index) => this.#take(index, frame, prompt));
     const generation: GenerationView = {
       id: this.#id("g"),
       kind: "text-to-image",
       rect: frame,
-      prompt: "snowy mountains at golden hour, still lake, drifting mist, pine forest",
+      prompt,
       negative: "",
       model: "Starter",
       seed: "77",
@@ -399,6 +400,7 @@ export class MockBackend implements Backend {
       guidance: 4,
       sampler: "dpmpp-2m",
       strength: 1,
+      tuning: { loras: [], embeddings: [], clipSkip: 0, guidanceRescale: 0, vae: null },
       takes,
       chosen: takes[0]?.id ?? "",
       layer: null,
@@ -427,10 +429,17 @@ export class MockBackend implements Backend {
     });
   }
 
-  #take(seed: number, rect: Rect): TakeView {
+  #take(seed: number, rect: Rect, prompt: string): TakeView {
     const id = this.#id("t");
     this.#seeds.set(id, seed);
-    return { id, seed: String(77 + seed), seconds: 2.4 + seed * 0.2, width: rect.width, height: rect.height };
+    return {
+      id,
+      prompt,
+      seed: String(77 + seed),
+      seconds: 2.4 + seed * 0.2,
+      width: rect.width,
+      height: rect.height,
+    };
   }
 
   // ---- camera: enough of it to look at ----------------------------------------------------------------------------
@@ -640,7 +649,7 @@ export class MockBackend implements Backend {
     name: string,
     after: (state: MockState, generation: GenerationView) => void,
   ): string {
-    const all = Array.from({ length: takes }, (_, index) => this.#take(seed + index, rect));
+    const all = Array.from({ length: takes }, (_, index) => this.#take(seed + index, rect, prompt));
     const generation: GenerationView = {
       id: this.#id("g"),
       kind,
@@ -653,6 +662,7 @@ export class MockBackend implements Backend {
       guidance: settings.guidance ?? 4,
       sampler: settings.sampler ?? "dpmpp-2m",
       strength: 1,
+      tuning: settings.tuning,
       takes: all,
       chosen: all[0]?.id ?? "",
       layer: null,
@@ -787,7 +797,7 @@ export class MockBackend implements Backend {
       fillGuidance: 3,
       fillStrength: 1,
       sampler: "dpmpp-2m",
-      samplers: ["dpmpp-2m", "dpmpp-2m-karras", "ddim"],
+      samplers: ["dpmpp-2m", "dpmpp-2m-sde-karras", "euler-a", "ddim", "lcm"],
       nativeSize: 256,
       sizes: [
         [256, 256],
@@ -798,6 +808,18 @@ export class MockBackend implements Backend {
       ],
     }),
     engine_status: () => this.#engine,
+    adapters: () => ({
+      loras: [
+        { name: "ink-wash", about: "SD 1.x, LoRA, f16", triggerWords: ["ink wash", "loose lines"] },
+        { name: "film-grain", about: "SD 1.x, LoRA, f16", triggerWords: [] },
+      ],
+      embeddings: [{ name: "calm-water", about: "SD 1.x, textual inversion, f16", triggerWords: [] }],
+      vaes: [{ name: "soft", about: "VAE, f16", triggerWords: [] }],
+    }),
+    styles: () => [
+      { name: "watercolour", prompt: "watercolour of {prompt}, pale washes", negative: "photograph" },
+      { name: "woodcut", prompt: "woodcut print of {prompt}", negative: "" },
+    ],
     current_project: () => this.#view(),
     new_project: () => this.#open("Untitled 1", "/home/ada/.local/share/outframe/Untitled 1.outframe", true),
     open_project: ({ path }) => {
@@ -937,6 +959,35 @@ export class MockBackend implements Backend {
             layer?.patches.push({ rect, seed, mask: null, generation: one.id });
           },
         ),
+      );
+    },
+    upscale: ({ input }) => {
+      const state = this.#need();
+      const found = state.layers.find((one) => one.id === input.layer);
+      const from =
+        (found ? around(found.patches.map((patch) => patch.rect)) : state.frames[0]?.rect) ??
+        fail("invalid", "There is no picture to upscale.");
+      const rect = { ...from, width: from.width * input.factor, height: from.height * input.factor };
+      const seed = this.#topSeed();
+      const name = `Upscale ${input.factor}×`;
+      return this.#enqueue("upscale", name, from, 1, seed, () =>
+        this.#settle("upscale", input.settings, input.prompt ?? "", rect, 1, seed, name, (next, one) => {
+          const layer: MockLayer = {
+            id: this.#id("l"),
+            name: found ? `${found.name} ${input.factor}×` : `Upscaled ${input.factor}×`,
+            visible: true,
+            locked: false,
+            opacity: 1,
+            blend: "normal",
+            depth: 1,
+            patches: [{ rect, seed, mask: null, generation: one.id }],
+          };
+          one.layer = layer.id;
+          for (const other of next.layers) if (!found || other.id === found.id) other.visible = false;
+          next.layers.push(layer);
+          const frame = next.frames[0];
+          if (!found && frame) frame.rect = rect;
+        }),
       );
     },
     plan_extend: ({ input }) => {

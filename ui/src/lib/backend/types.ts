@@ -2,6 +2,7 @@
 // identifiers are strings, rectangles and points are canvas pixels, x to the right and y down.
 
 import type {
+  AdaptersView,
   AppInfo,
   CoverageView,
   DragOut,
@@ -25,6 +26,8 @@ import type {
   Settings,
   ShotInput,
   ShotPreview,
+  StyleView,
+  UpscaleInput,
   VaryInput,
   ZoomOutInput,
 } from "../bindings";
@@ -39,6 +42,8 @@ export interface Commands {
   models(): ModelView[];
   model_defaults(args: { model: string | null }): ModelDefaults;
   engine_status(): EngineView;
+  adapters(): AdaptersView;
+  styles(): StyleView[];
 
   current_project(): ProjectView | null;
   new_project(args: { path: string | null }): ProjectView; // null: in the app's own folder ("Untitled 3")
@@ -56,6 +61,7 @@ export interface Commands {
   zoom_out(args: { input: ZoomOutInput }): number;
   reframe(args: { input: ReframeInput }): number;
   vary(args: { input: VaryInput }): number;
+  upscale(args: { input: UpscaleInput }): number;
   plan_extend(args: { input: ExtendInput }): ExtendPlan; // for the hint "+150 px · 1 fill · ~3 s"
   cancel_job(args: { job: number }): void;
   clear_jobs(): void; // forget finished ones

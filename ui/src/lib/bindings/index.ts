@@ -115,13 +115,17 @@ generation: string | null, };
 
 export type GenerationKind = "text-to-image" | "extend" | "zoom-out" | "fill" | "vary" | "upscale";
 
-export type GenerationView = { id: string, kind: GenerationKind, rect: Rect, prompt: string, negative: string, model: string, seed: string, steps: number, guidance: number, sampler: string, strength: number, takes: Array<TakeView>, chosen: string, 
+export type GenerationView = { id: string, kind: GenerationKind, rect: Rect, prompt: string, negative: string, model: string, seed: string, steps: number, guidance: number, sampler: string, strength: number, tuning: Tuning, takes: Array<TakeView>, chosen: string, 
 /**
  * The topmost layer that shows it.
  */
 layer: string | null, };
 
-export type TakeView = { id: string, seed: string, seconds: number, width: number, height: number, };
+export type TakeView = { id: string, 
+/**
+ * What it was asked for.
+ */
+prompt: string, seed: string, seconds: number, width: number, height: number, };
 
 export type MoveKind = "static" | "pan" | "tilt" | "roll" | "truck" | "pedestal" | "dolly" | "zoom" | "orbit" | "elevation" | "crane" | "dolly-zoom" | "handheld" | "reframe";
 
@@ -236,7 +240,89 @@ rect: Rect | null, version: number, progress: number, done: boolean, };
 /**
  * How to sample; what is open is the model's recommendation.
  */
-export type Settings = { model: string | null, negative: string, steps: number | null, guidance: number | null, sampler: string | null, seed: string | null, };
+export type Settings = { model: string | null, negative: string, steps: number | null, guidance: number | null, sampler: string | null, seed: string | null, 
+/**
+ * The style around the prompt, by its name.
+ */
+style: string | null, tuning: Tuning, };
+
+/**
+ * What changes the model.
+ */
+export type Tuning = { loras: Array<LoraChoice>, embeddings: Array<EmbeddingChoice>, 
+/**
+ * Layers of the text encoder to leave out; 0 for none.
+ */
+clipSkip: number, 
+/**
+ * 0 to 1.
+ */
+guidanceRescale: number, 
+/**
+ * A VAE of the library; the model's own where absent.
+ */
+vae: string | null, };
+
+export type LoraChoice = { name: string, 
+/**
+ * -2 to 2.
+ */
+weight: number, };
+
+export type EmbeddingChoice = { name: string, 
+/**
+ * What stands for it in the prompt; its name where absent.
+ */
+word: string | null, };
+
+/**
+ * What the library has that changes a model.
+ */
+export type AdaptersView = { loras: Array<AdapterItem>, embeddings: Array<AdapterItem>, vaes: Array<AdapterItem>, };
+
+export type AdapterItem = { 
+/**
+ * By which it is asked for.
+ */
+name: string, 
+/**
+ * In words, such as "SDXL, LoRA, f16".
+ */
+about: string, triggerWords: Array<string>, };
+
+/**
+ * A style: words around a prompt.
+ */
+export type StyleView = { name: string, 
+/**
+ * With `{prompt}` for what is typed.
+ */
+prompt: string, negative: string, };
+
+/**
+ * What to make larger.
+ */
+export type UpscaleInput = { 
+/**
+ * This layer; the whole picture where absent.
+ */
+layer: string | null, 
+/**
+ * 2 or 4.
+ */
+factor: number, 
+/**
+ * Whether the model adds detail.
+ */
+creative: boolean, 
+/**
+ * What the picture shows; its own prompt where absent.
+ */
+prompt: string | null, 
+/**
+ * How much may change, above 0 to 1; for creative ones.
+ */
+strength: number | null, settings: Settings, };
 
 /**
  * What a model recommends.

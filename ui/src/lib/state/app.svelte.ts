@@ -1,6 +1,7 @@
 import { getContext, setContext } from "svelte";
 import { messageOf, type Backend } from "../backend/backend";
 import type {
+  AdaptersView,
   AppInfo,
   Commands,
   EngineView,
@@ -14,6 +15,7 @@ import type {
   ProjectView,
   Rect,
   RecentProject,
+  StyleView,
 } from "../backend/types";
 import { Director } from "../director/director.svelte";
 import { ExtendState } from "../stage/extend.svelte";
@@ -23,9 +25,10 @@ import { union } from "../stage/view";
 import { ended } from "./jobs";
 import { Recipe } from "./recipe.svelte";
 import { Toasts } from "./toasts.svelte";
+import { literal } from "./tuning.svelte";
 
 export type Tool = "move" | "hand" | "extend" | "brush" | "rect" | "lasso" | "eraser" | "zoom";
-export type DialogName = "export" | "film" | "about" | "shortcuts";
+export type DialogName = "export" | "film" | "upscale" | "about" | "shortcuts";
 export type Theme = "dark" | "light";
 /** The generation that the take strip shows: a finished one, or the one that a job is making. */
 export type Focus = { kind: "generation"; id: string } | { kind: "job"; id: number };
@@ -50,6 +53,10 @@ export class App {
   startError = $state("");
   info = $state<AppInfo | null>(null);
   models = $state.raw<ModelView[]>([]);
+  adapters = $state.raw<AdaptersView | null>(null);
+  styles = $state.raw<StyleView[]>([]);
+  /** What the upscale dialog begins with: a layer, or the whole picture. */
+  upscaleLayer = $state<string | null>(null);
   recent = $state.raw<RecentProject[]>([]);
   engine = $state.raw<EngineView>({
     state: "stopped",
@@ -118,6 +125,7 @@ export class App {
       this.ready = "ready";
       // Asking what a model recommends may start the engine: nobody waits for that.
       this.run(() => this.loadDefaults(null));
+      this.run(() => this.loadLibrary());
     } catch (error) {
       this.startError = messageOf(error);
       this.ready = "failed";
@@ -127,6 +135,18 @@ export class App {
   async loadDefaults(model: string | null): Promise<void> {
     this.recipe.model = model;
     this.recipe.defaults = await this.backend.call("model_defaults", { model });
+  }
+
+  async loadLibrary(): Promise<void> {
+    [this.adapters, this.styles] = await Promise.all([
+      this.backend.call("adapters"),
+      this.backend.call("styles"),
+    ]);
+  }
+
+  askUpscale(layer: string | null): void {
+    this.upscaleLayer = layer;
+    this.dialog = "upscale";
   }
 
   async refreshRecent(): Promise<void> {
@@ -192,7 +212,7 @@ export class App {
     this.focus = null;
     this.mode = "picture";
     const last = view.generations.at(-1);
-    if (last) this.recipe.prompt = last.prompt;
+    if (last) this.recipe.prompt = literal(last.prompt);
     this.recipe.negative = last?.negative ?? "";
     this.stage.reset(view);
     this.fitAll();

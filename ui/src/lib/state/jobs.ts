@@ -88,6 +88,9 @@ export function samplerName(sampler: string): string {
     sde: "SDE",
     ddim: "DDIM",
     unipc: "UniPC",
+    lcm: "LCM",
+    tcd: "TCD",
+    a: "ancestral",
   };
   return sampler
     .split("-")

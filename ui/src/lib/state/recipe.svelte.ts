@@ -1,4 +1,5 @@
-import type { GenerationView, ModelDefaults, Settings } from "../backend/types";
+import type { GenerationView, ModelDefaults, Settings, TakeView } from "../backend/types";
+import { literal, TuningState } from "./tuning.svelte";
 
 /** The largest seed a person is offered; all of a 32-bit range, as elsewhere. */
 const SEEDS = 2 ** 32;
@@ -17,6 +18,9 @@ export class Recipe {
   steps = $state<number | null>(null);
   guidance = $state<number | null>(null);
   sampler = $state<string | null>(null);
+  /** The style around the prompt. */
+  style = $state<string | null>(null);
+  readonly tuning = new TuningState();
   model = $state<string | null>(null);
   defaults = $state.raw<ModelDefaults | null>(null);
   /** Earlier prompts, newest last. */
@@ -32,6 +36,8 @@ export class Recipe {
       guidance: this.guidance,
       sampler: this.sampler,
       seed: this.seed.trim() || null,
+      style: this.style,
+      tuning: this.tuning.value,
     };
   }
 
@@ -60,13 +66,16 @@ export class Recipe {
   }
 
   /** Everything as it was for a picture there is, so that it can be made again. */
-  reuse(generation: GenerationView, seed: string): void {
-    this.prompt = generation.prompt;
+  reuse(generation: GenerationView, take: TakeView): void {
+    // The words that it was asked for have their style already.
+    this.prompt = literal(take.prompt);
+    this.style = null;
+    this.tuning.value = generation.tuning;
     this.negative = generation.negative;
     this.steps = generation.steps;
     this.guidance = generation.guidance;
     this.sampler = generation.sampler;
-    this.seed = seed;
+    this.seed = take.seed;
     this.seedLocked = true;
   }
 }
