@@ -56,4 +56,5 @@ pub use error::Error;
 pub use model::{Defaults, ModelInfo, inspect, weights_hash};
 pub use pipeline::{Fill, Generate, LoadOptions, Observer, Output, Pipeline, Progress, Sampling, Walk};
 pub use scheduler::SAMPLERS;
+pub use unet::control::{Control, MAX_CONTROLS};
 pub use upscale::{MAX_UPSCALED_SIDE, Upscaler};

@@ -18,6 +18,7 @@ use crate::noise::{Purpose, normal};
 use crate::picture::{Preview, mask_to_tensor, to_image, to_tensor};
 use crate::scheduler::{Ask, Level, Schedule};
 use crate::text::{Encoded, TextEncoder, prompt, tokens};
+use crate::unet::control::{Base, Control, Controls, Steering};
 use crate::unet::{Added, Conditioning, UNet};
 use crate::vae::Vae;
 
@@ -158,6 +159,15 @@ pub struct Pipeline {
     empty: Mutex<Vec<((i64, i64), Tensor)>>,
     loras: Applied,
     words: Words,
+    controls: Controls,
+}
+
+/// What the prompt contributes to each network.
+#[derive(Debug)]
+struct Conditioned {
+    unet: Conditioning,
+    /// One for each control network in force.
+    controls: Vec<Conditioning>,
 }
 
 /// The known part of a picture, while the rest is painted. Everything has latent size.
@@ -195,8 +205,8 @@ impl Pipeline {
                 ))
             })?;
             let (preview, empty) = (OnceLock::new(), Mutex::new(Vec::new()));
-            let (loras, words) = (Applied::default(), Words::default());
-            Ok(Self { info, schedule, unet, vae, text, device, precision, preview, empty, loras, words })
+            let (loras, words, controls) = (Applied::default(), Words::default(), Controls::default());
+            Ok(Self { info, schedule, unet, vae, text, device, precision, preview, empty, loras, words, controls })
         })
     }
 
@@ -241,6 +251,19 @@ impl Pipeline {
     /// before stay.
     pub fn set_embeddings(&mut self, embeddings: &[Embedding]) -> Result<(), Error> {
         guard("teaching words", || tch::no_grad(|| self.words.set(embeddings, self.text.clips())))
+    }
+
+    /// Puts exactly these control networks in force for what is painted next, in place of those from before. Networks
+    /// that stay, or that the last call with any named, are not loaded again.
+    ///
+    /// # Errors
+    /// Names the file that is missing, damaged or made for another family of models; then none is in force.
+    pub fn set_controls(&mut self, controls: &[Control]) -> Result<(), Error> {
+        let (latent_channels, vae_factor) = (self.info.latent_channels, self.info.vae_factor);
+        guard("loading a ControlNet", || {
+            let base = Base { unet: &self.unet, latent_channels, vae_factor };
+            tch::no_grad(|| self.controls.set(controls, base))
+        })
     }
 
     /// Paints a new picture.
@@ -396,12 +419,14 @@ impl Pipeline {
         };
         begin(0, None, observe)?;
 
-        let guided = (sampling.guidance - 1.0).abs() > 1e-9;
+        // A network that is told the guidance needs no second run for it.
+        let guided = !self.unet.knows_guidance() && (sampling.guidance - 1.0).abs() > 1e-9;
         // SDXL is told the picture's size, as if it had been trained on it uncropped.
         let (_, _, high, wide) = noise.size4()?;
         let (height, width) = ((high * self.info.vae_factor) as f64, (wide * self.info.vae_factor) as f64);
         let mut prompts = Prompts::new(self, sampling, guided, [height, width, 0.0, 0.0, height, width])?;
         let mut warnings = BTreeSet::new();
+        let mut steering = self.controls.begin(width as u32, height as u32)?;
 
         let noise = noise.f_to_device(self.device)?;
         let mut latents = match known {
@@ -413,12 +438,13 @@ impl Pipeline {
         };
         for step in first..all {
             let conditioning = prompts.at((step - first, steps as usize), &mut warnings)?;
+            steering.go_to(step - first, steps as usize);
             let mut network = |latents: &Tensor, time: f64| {
                 let input = match extra {
                     Some(extra) => Tensor::f_cat(&[latents, extra], 1)?,
                     None => latents.shallow_clone(),
                 };
-                self.predict(&input, time, guided.then_some(sampling), conditioning)
+                self.predict(&input, time, guided.then_some(sampling), (conditioning, &steering))
                     .map_err(|error| error.while_doing("denoising"))
             };
             let mut fresh = || {
@@ -445,10 +471,14 @@ impl Pipeline {
         input: &Tensor,
         timestep: f64,
         guided: Option<&Sampling>,
-        conditioning: &Conditioning,
+        (conditioning, steering): (&Conditioned, &Steering<'_>),
     ) -> Result<Tensor, Error> {
-        let Some(sampling) = guided else { return self.unet.forward(input, timestep, conditioning) };
-        let both = self.unet.forward(&Tensor::f_cat(&[input, input], 0)?, timestep, conditioning)?;
+        let ask = |input: &Tensor| {
+            let control = steering.residuals(input, timestep, &conditioning.controls)?;
+            self.unet.forward_controlled(input, timestep, &conditioning.unet, control.as_ref())
+        };
+        let Some(sampling) = guided else { return ask(input) };
+        let both = ask(&Tensor::f_cat(&[input, input], 0)?)?;
         let (away, toward) = (both.f_narrow(0, 0, 1)?, both.f_narrow(0, 1, 1)?);
         let led = away.f_add(&toward.f_sub(&away)?.f_mul_scalar(sampling.guidance)?)?;
         if sampling.guidance_rescale <= 0.0 {
@@ -547,8 +577,9 @@ struct Prompts<'a> {
     negative: Option<prompt::Prompt>,
     /// As in [`Added`].
     sizes: [f64; 6],
+    guidance: f64,
     /// What was encoded for earlier steps, the latest last: few, because alternatives alternate.
-    cache: Vec<([Vec<prompt::Span>; 2], Conditioning)>,
+    cache: Vec<([Vec<prompt::Span>; 2], Conditioned)>,
 }
 
 impl<'a> Prompts<'a> {
@@ -564,11 +595,12 @@ impl<'a> Prompts<'a> {
             prompt: prompt::Prompt::parse(&sampling.prompt),
             negative: guided.then(|| prompt::Prompt::parse(&sampling.negative)),
             sizes,
+            guidance: sampling.guidance,
             cache: Vec::new(),
         })
     }
 
-    fn at(&mut self, (step, steps): (usize, usize), warnings: &mut BTreeSet<String>) -> Result<&Conditioning, Error> {
+    fn at(&mut self, (step, steps): (usize, usize), warnings: &mut BTreeSet<String>) -> Result<&Conditioned, Error> {
         let negative = self.negative.as_ref().map(|negative| negative.at(step, steps));
         let spans = [self.prompt.at(step, steps), negative.unwrap_or_default()];
         let found = self.cache.iter().position(|(kept, _)| *kept == spans);
@@ -589,7 +621,7 @@ impl<'a> Prompts<'a> {
         &self,
         [prompt, negative]: &[Vec<prompt::Span>; 2],
         warnings: &mut BTreeSet<String>,
-    ) -> Result<Conditioning, Error> {
+    ) -> Result<Conditioned, Error> {
         let text = &*self.pipeline.text;
         let encode = |spans: &[prompt::Span], least, what| {
             prompt::encode(text, spans, self.skip, least).map_err(|error| error.while_doing(what))
@@ -617,9 +649,11 @@ impl<'a> Prompts<'a> {
         self.condition(&Encoded { context, pooled, warnings: Vec::new() })
     }
 
-    fn condition(&self, encoded: &Encoded) -> Result<Conditioning, Error> {
+    fn condition(&self, encoded: &Encoded) -> Result<Conditioned, Error> {
         let added = encoded.pooled.as_ref().map(|pooled| Added { pooled, sizes: self.sizes });
-        self.pipeline.unet.condition(&encoded.context, added.as_ref())
+        let mut unet = self.pipeline.unet.condition(&encoded.context, added.as_ref())?;
+        self.pipeline.unet.tell_guidance(self.guidance, &mut unet)?;
+        Ok(Conditioned { unet, controls: self.pipeline.controls.condition(&encoded.context, added.as_ref())? })
     }
 }
 
