@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use image::RgbImage;
 use tch::{Device, Kind, Tensor};
 
 use crate::Error;
@@ -87,6 +88,11 @@ impl LoadedUNet {
             self.0.forward(input, time, &with)
         })
     }
+}
+
+/// Stretches a control network's picture to the size of a job.
+pub fn stretch(image: &RgbImage, width: u32, height: u32) -> Result<RgbImage, Error> {
+    crate::unet::control::stretch(image, width, height)
 }
 
 /// A model's UNet and text encoder on the processor, with adapters in force.

@@ -112,7 +112,9 @@ impl Controls {
         self.active.clear();
         if controls.len() > MAX_CONTROLS {
             let count = controls.len();
-            return Err(Error::Request(format!("{count} ControlNets at once are too many; {MAX_CONTROLS} are the most")));
+            return Err(Error::Request(format!(
+                "{count} ControlNets at once are too many; {MAX_CONTROLS} are the most"
+            )));
         }
         controls.iter().try_for_each(Control::check)?;
         let stamps = controls.iter().map(|control| Stamp::of(&control.path)).collect::<Result<Vec<_>, _>>()?;
@@ -398,7 +400,7 @@ fn family(config: &UNetConfig) -> String {
 }
 
 /// Stretches a picture as Python's Pillow does with its Lanczos filter.
-fn stretch(image: &RgbImage, width: u32, height: u32) -> Result<RgbImage, Error> {
+pub(crate) fn stretch(image: &RgbImage, width: u32, height: u32) -> Result<RgbImage, Error> {
     if image.dimensions() == (width, height) {
         return Ok(image.clone());
     }

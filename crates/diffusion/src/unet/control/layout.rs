@@ -135,16 +135,20 @@ fn names(path: &Path, weights: &Weights) -> Result<Names, Error> {
         return refuse("it is a T2I-Adapter and no ControlNet");
     }
     if any("transformer_blocks.") || holds("double_blocks.") || holds("controlnet_blocks.") {
-        return refuse("it is a ControlNet for a transformer such as Flux or Stable Diffusion 3; those for Stable \
-                       Diffusion 1.x, 2.x and SDXL are supported");
+        return refuse(
+            "it is a ControlNet for a transformer such as Flux or Stable Diffusion 3; those for Stable \
+                       Diffusion 1.x, 2.x and SDXL are supported",
+        );
     }
     if any("controlnet_cond_embedding.") {
         return Ok(weights.tensors().map(|(name, _)| (name.to_owned(), plain(name))).collect());
     }
     let prefix = if any(CONTROL) { CONTROL } else { "" };
     if !any(&format!("{prefix}input_hint_block.")) {
-        return refuse("it has none of the tensors that encode a ControlNet's picture (controlnet_cond_embedding or \
-                       input_hint_block), so it is no ControlNet");
+        return refuse(
+            "it has none of the tensors that encode a ControlNet's picture (controlnet_cond_embedding or \
+                       input_hint_block), so it is no ControlNet",
+        );
     }
     let layout = UNetLayout::read(path, weights, prefix)?;
     let hint = |i: usize| weights.shape(&format!("{prefix}input_hint_block.{}.weight", 2 * i)).is_some();
