@@ -4,6 +4,8 @@
 //! job runs, and ends the process at once when the parent is gone), the main one runs jobs one after the other, and one
 //! writes events.
 
+mod controls;
+
 use std::{
     collections::HashSet,
     io::{self, IsTerminal, Read, Write},
@@ -222,11 +224,13 @@ impl Worker {
                 self.send(Frame::new(answer.unwrap_or_else(|error| Event::Failed { id, error })));
             }
             Request::Generate { id, mut job } => {
-                let adapters = Adapters::of(&mut job.sampling);
+                let adapters = Adapters::of(&mut job.sampling, attachments);
                 self.job(id, Some(&adapters), |worker, observe| generate(worker.pipeline()?, job, observe));
             }
             Request::Fill { id, mut job } => {
-                let adapters = Adapters::of(&mut job.sampling);
+                let mut attachments = attachments;
+                let pictures = attachments.split_off(attachments.len().min(2));
+                let adapters = Adapters::of(&mut job.sampling, pictures);
                 self.job(id, Some(&adapters), |worker, observe| fill(worker.pipeline()?, job, attachments, observe));
             }
             Request::Upscale { id, model, device, precision, threads, job } => {
@@ -356,14 +360,18 @@ impl Worker {
 struct Adapters {
     loras: Vec<diffusion::Lora>,
     embeddings: Vec<diffusion::Embedding>,
+    /// Or why they cannot be used.
+    controls: Result<Vec<diffusion::Control>, String>,
 }
 
 impl Adapters {
-    /// Takes them out of a job.
-    fn of(sampling: &mut Sampling) -> Self {
+    /// Takes them out of a job; `pictures` are those of its controls.
+    fn of(sampling: &mut Sampling, pictures: Vec<Vec<u8>>) -> Self {
+        let controls = controls::with_pictures(std::mem::take(&mut sampling.controls), pictures);
         let loras = std::mem::take(&mut sampling.loras);
         let embeddings = std::mem::take(&mut sampling.embeddings);
         Self {
+            controls,
             loras: loras.into_iter().map(|Lora { path, weight }| diffusion::Lora { path, weight }).collect(),
             embeddings: embeddings
                 .into_iter()
@@ -374,6 +382,10 @@ impl Adapters {
 
     /// Puts exactly these in force; tells what a person should know.
     fn apply(&self, pipeline: &mut diffusion::Pipeline) -> Result<Vec<String>, diffusion::Error> {
+        match &self.controls {
+            Ok(controls) => pipeline.set_controls(controls)?,
+            Err(why) => return Err(diffusion::Error::Request(why.clone())),
+        }
         pipeline.set_embeddings(&self.embeddings)?;
         pipeline.set_loras(&self.loras)
     }

@@ -10,9 +10,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Studio, StudioError,
+    controls::{self, Control, Steering},
     engine::Job,
     pictures::{PNG, encode_png},
-    session::{EventSink, ReadyModel},
+    session::{EventSink, ReadyModel, apart},
 };
 
 /// Shortest side of a picture to generate, in pixels.
@@ -39,6 +40,8 @@ pub struct Settings {
     pub sampler: Option<String>,
     /// Seed; a random one when absent.
     pub seed: Option<u64>,
+    /// What steers the picture beside the prompt, at most [`MAX_CONTROLS`](crate::controls::MAX_CONTROLS).
+    pub controls: Vec<Control>,
 }
 
 impl Settings {
@@ -57,6 +60,7 @@ impl Settings {
         {
             return invalid(format!("Guidance {guidance}: choose 0 to 100."));
         }
+        controls::check(&self.controls)?;
         Ok(())
     }
 
@@ -102,6 +106,8 @@ pub struct Painting {
     pub takes: Vec<TakeImage>,
     /// How they were made.
     pub provenance: Provenance,
+    /// The pictures of the controls that the provenance names, as PNG.
+    pub control_pictures: Vec<Vec<u8>>,
 }
 
 impl Studio {
@@ -126,7 +132,13 @@ impl Studio {
         // The model works in multiples of a few pixels; what is beyond the asked-for size is cut off evenly.
         let round = |side: u32| side.div_ceil(info.size_multiple) * info.size_multiple;
         let (work_width, work_height) = (round(width), round(height));
-        let sampling = sampling(&request.prompt, &request.settings, &model, seed, info.defaults.guidance);
+        let mut sampling = sampling(&request.prompt, &request.settings, &model, seed, info.defaults.guidance);
+        let (left, top) = ((work_width - width) / 2, (work_height - height) / 2);
+        let wanted = request.settings.controls.clone();
+        let steering = apart(move || Steering::new(&wanted, Rect::new(0, 0, width, height))).await??;
+        let seen = Rect::new(-i64::from(left), -i64::from(top), work_width, work_height);
+        let (controls, pictures) = steering.for_window(seen, (work_width, work_height))?;
+        sampling.controls = controls;
 
         let mut takes = Vec::new();
         for index in 0..request.takes {
@@ -135,14 +147,15 @@ impl Studio {
                 sampling: Sampling { seed, ..sampling.clone() },
                 width: work_width,
                 height: work_height,
-            });
+            })
+            .controlled(pictures.clone());
             let output = self.run(&job, (index as usize, request.takes as usize), events, cancel).await?;
-            let (left, top) = ((work_width - width) / 2, (work_height - height) / 2);
             let image = imageops::crop_imm(&output.image, left, top, width, height).to_image();
             takes.push(TakeImage { image, seed, seconds: output.seconds });
         }
-        let provenance = provenance(GenerationKind::TextToImage, &sampling, &model, 1.0, (work_width, work_height));
-        Ok(Painting { takes, provenance })
+        let mut provenance = provenance(GenerationKind::TextToImage, &sampling, &model, 1.0, (work_width, work_height));
+        let control_pictures = steering.record(&mut provenance);
+        Ok(Painting { takes, provenance, control_pictures })
     }
 }
 
@@ -177,6 +190,7 @@ pub(crate) fn sampling(
         guidance_rescale: 0.0,
         loras: Vec::new(),
         embeddings: Vec::new(),
+        controls: Vec::new(),
     }
 }
 
@@ -232,7 +246,7 @@ pub(crate) fn generation_edit(
 impl Painting {
     /// Adds the takes to a project as one undoable step: a new layer whose patch shows the first take, at the top left corner
     /// of the project's frame. The first picture of a project makes its frame.
-    pub fn place(self, project: &mut Project) -> Result<Rect, StudioError> {
+    pub fn place(mut self, project: &mut Project) -> Result<Rect, StudioError> {
         let Some(size) = self.takes.first().map(|take| take.image.dimensions()) else {
             return Err(StudioError::InvalidRequest("There is no take to place.".into()));
         };
@@ -240,6 +254,10 @@ impl Painting {
         let (x, y) = frame.as_ref().map_or((0, 0), |frame| (frame.rect.x, frame.rect.y));
         let rect = Rect::new(x, y, size.0, size.1);
         let name = layer_name(&self.provenance.request.prompt);
+        controls::store(project, &self.control_pictures)?;
+        for control in &mut self.provenance.request.controls {
+            control.rect = Rect { x: control.rect.x + x, y: control.rect.y + y, ..control.rect };
+        }
         let mut takes = Vec::new();
         for take in self.takes {
             takes.push((encode_png(&DynamicImage::ImageRgb8(take.image))?, take.seed, take.seconds));

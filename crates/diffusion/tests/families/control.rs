@@ -267,7 +267,7 @@ fn what_does_not_fit_is_refused_in_words() {
     net.original.push(("extra.weight".to_owned(), Tensor::ones([2], tch::kind::FLOAT_CPU)));
     refused(&mut model, &net.original(&dir("f"), ""), &["extra.weight"]);
     let mut net = Net::of("sd1", "edges");
-    net.config["conditioning_channels"] = json!(1 << 40);
+    net.config["conditioning_channels"] = json!(1_i64 << 40);
     refused(&mut model, &net.folder(&dir("g")), &["conditioning_channels", "3"]);
     let mut net = Net::of("sd1", "edges");
     net.config["block_out_channels"] = json!([1 << 20, 1 << 20]);

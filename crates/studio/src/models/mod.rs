@@ -6,6 +6,8 @@ mod kind;
 mod library;
 
 pub use hashes::{HashCache, Hashes};
+#[cfg(test)]
+pub(crate) use header::tests::file as header_of;
 pub use kind::{Family, Kind};
 pub use library::LibraryItem;
 

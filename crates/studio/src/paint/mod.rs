@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Settings, Studio, StudioError,
+    controls::Steering,
     engine::Job,
     fill::{Mask, ModelSize, harmonise, prefill},
     generate::{provenance, sampling},
@@ -51,6 +52,7 @@ pub struct FillPlan {
     step: String,
     model: ReadyModel,
     sampling: Sampling,
+    steering: Steering,
     strength: f64,
     takes: u32,
     sheets: Vec<SheetPlan>,
@@ -140,6 +142,7 @@ impl FillPlan {
             step,
             model: model.clone(),
             sampling,
+            steering: Steering::default(),
             strength,
             takes,
             sheets: Vec::new(),
@@ -148,6 +151,12 @@ impl FillPlan {
             target,
             made_at: project.current_step(),
         })
+    }
+
+    /// Lets the request's controls steer the work, their pictures stretched over a part of the canvas.
+    fn steer(&mut self, settings: &Settings, rect: Rect) -> Result<(), StudioError> {
+        self.steering = Steering::new(&settings.controls, rect)?;
+        Ok(())
     }
 
     /// The areas of the canvas that will be painted, in the order of the work.
@@ -228,6 +237,8 @@ pub struct Painted {
     target: Target,
     made_at: StepId,
     seed: u64,
+    /// The pictures of the controls that the provenances name, as PNG.
+    control_pictures: Vec<Vec<u8>>,
     /// Whether known pixels may be covered.
     changes_known: bool,
 }
@@ -291,7 +302,8 @@ impl Studio {
     ) -> Result<Painted, StudioError> {
         let (count, strength) = (plan.jobs(), plan.strength);
         let native = plan.model_size().native;
-        let how = provenance(plan.kind, &plan.sampling, &plan.model, strength, (native, native));
+        let mut how = provenance(plan.kind, &plan.sampling, &plan.model, strength, (native, native));
+        let control_pictures = plan.steering.record(&mut how);
         let sheets = Arc::new(plan.sheets);
         let mut done: Vec<PaintedSheet> = sheets
             .iter()
@@ -322,10 +334,12 @@ impl Studio {
                         done[place].provenance.context =
                             Some(Context { rect: window.context, hash: Some(prepared.hash) });
                     }
-                    let sampling = Sampling { seed, take: noise, ..plan.sampling.clone() };
+                    let (controls, pictures) = plan.steering.for_window(window.context, window.size)?;
+                    let sampling = Sampling { seed, take: noise, controls, ..plan.sampling.clone() };
                     let (width, height) = window.size;
                     let job = FillJob { sampling, width, height, strength: prepared.strength };
-                    let job = Job::Fill { job, image: prepared.image.clone(), mask: prepared.mask.clone() };
+                    let job = Job::Fill { job, image: prepared.image.clone(), mask: prepared.mask.clone() }
+                        .controlled(pictures);
                     // Another use-case may have loaded another model since.
                     self.engine().load(&plan.model.path).await?;
                     let output = self.run(&job, (index, count), events, cancel).await?;
@@ -361,6 +375,7 @@ impl Studio {
             target: plan.target,
             made_at: plan.made_at,
             seed: plan.sampling.seed,
+            control_pictures,
             changes_known,
         })
     }
