@@ -25,6 +25,7 @@ fn job(steps: u32) -> Job {
         guidance_rescale: 0.0,
         loras: Vec::new(),
         embeddings: Vec::new(),
+        controls: Vec::new(),
     };
     Job::Generate(GenerateJob { sampling, width: 128, height: 96 })
 }

@@ -175,7 +175,7 @@ def ldm_names(nets, family, unet, vae):
 # ---------------------------------------------------------------- cases
 
 def sinks(cross, sdxl, in_channels):
-    config = {'in_channels': in_channels, 'out_channels': 4, 'sample_size': 128 if sdxl else 64, 'block_out_channels': (32, 64) if sdxl else (32, 32),
+    config = {'in_channels': in_channels, 'out_channels': 4, 'sample_size': 128 if sdxl else 64, 'block_out_channels': (32, 64),
               'layers_per_block': 1, 'norm_num_groups': 32, 'cross_attention_dim': cross, 'attention_head_dim': (4, 8) if sdxl else 4}
     if sdxl:
         config.update(down_block_types=('DownBlock2D', 'CrossAttnDownBlock2D'), up_block_types=('CrossAttnUpBlock2D', 'UpBlock2D'),
@@ -192,7 +192,7 @@ def case(name, family, in_channels):
     os.makedirs(folder)
     config = sinks(96 if sdxl else 64, sdxl, in_channels)
     if family == 'sd2':
-        config.update(use_linear_projection=True, attention_head_dim=(4, 4))
+        config.update(use_linear_projection=True, attention_head_dim=(4, 8))
     net = filled('unet', UNet2DConditionModel(**config))
     vae = filled('vae', AutoencoderKL(down_block_types=('DownEncoderBlock2D',) * 2, up_block_types=('UpDecoderBlock2D',) * 2,
                                       block_out_channels=(32, 32), layers_per_block=1, norm_num_groups=32, latent_channels=4,
@@ -212,7 +212,8 @@ def case(name, family, in_channels):
     configs = {'model_index.json': index, 'scheduler/scheduler_config.json': scheduler}
     for part, n in nets.items():
         c = json.loads(json.dumps(n.config.to_dict() if part.startswith('text') else dict(n.config), default=str))
-        c.pop('_name_or_path', None)
+        for key in ('_name_or_path', '_use_default_values'):  # the last has another order each time
+            c.pop(key, None)
         if part.startswith('text'):
             c['model_type'] = 'clip_text_model'
         configs[f'{part}/config.json'] = c

@@ -7,6 +7,7 @@ use outframe_camera::{Easing, MoveKind};
 use outframe_document::Rect;
 use outframe_studio::{
     EmbeddingChoice, LoraChoice, Settings, Tuning,
+    controls::Control,
     film::{AdapterChoice, FilmOptions, Format},
 };
 
@@ -40,7 +41,8 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:
   outframe generate \"snowy mountains at dawn\" --out mountains.png --seed 7
   outframe generate \"a meadow in spring\" --count 4 --project meadow.outframe
-  outframe generate \"a red canyon\" --negative clouds --steps 20 --guidance 4 --size 384x256 --out canyon.png")]
+  outframe generate \"a red canyon\" --negative clouds --steps 20 --guidance 4 --size 384x256 --out canyon.png
+  outframe generate \"a stone bridge\" --model sd15 --control edges=bridge.jpg,canny,scale=0.8 --out bridge.png")]
     Generate(Generate),
     /// Extend a project's picture past its frame
     #[command(after_help = "Examples:
@@ -584,6 +586,10 @@ pub(crate) struct Sampling {
     /// Another VAE than the model's own, by its name in the library, its file or its folder
     #[arg(long, value_name = "NAME|PATH")]
     vae: Option<String>,
+    /// Follow a picture by a ControlNet: NAME=PICTURE, and after commas scale=0.8, from=0.1, to=0.6 (parts of the steps), canny
+    /// or canny=100-200 (follow the picture's edges); may be given several times
+    #[arg(long = "control", value_name = "NAME=PICTURE[,...]", value_parser = crate::control::parse_control)]
+    controls: Vec<Control>,
     #[command(flatten)]
     pub(crate) engine: Engine,
 }
@@ -619,6 +625,7 @@ impl Sampling {
                 guidance_rescale: self.guidance_rescale,
                 vae: self.vae.clone(),
             },
+            controls: self.controls.clone(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod commands;
+mod control;
 mod models;
 mod progress;
 mod project;

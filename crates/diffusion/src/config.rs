@@ -139,6 +139,11 @@ impl Config {
         }
     }
 
+    /// The same file with other values.
+    pub(crate) fn with(&self, map: serde_json::Map<String, Value>) -> Self {
+        Self { path: self.path.clone(), map }
+    }
+
     /// The whole object.
     pub(crate) fn map(&self) -> &serde_json::Map<String, Value> {
         &self.map

@@ -62,4 +62,5 @@ pub use model::{Defaults, ModelInfo, inspect, weights_hash, weights_stamp};
 pub use pipeline::{Fill, Generate, LoadOptions, Observer, Output, Pipeline, Progress, Sampling, Walk};
 pub use scheduler::SAMPLERS;
 pub use tiling::Tiling;
+pub use unet::control::{Control, MAX_CONTROLS};
 pub use upscale::{MAX_UPSCALED_SIDE, Upscaler};

@@ -203,7 +203,7 @@ impl Parts {
 pub(crate) const NETWORK: &str = "diffusion_pytorch_model";
 
 /// Refuses files in formats that are never loaded.
-fn safe_file(path: &Path) -> Result<(), Error> {
+pub(crate) fn safe_file(path: &Path) -> Result<(), Error> {
     let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
     let reason = match extension.as_deref() {
         Some("safetensors") => return Ok(()),

@@ -22,6 +22,7 @@ use crate::scheduler::{Ask, Level, Schedule};
 use crate::text::{Encoded, TextEncoder, prompt, tokens};
 use crate::tiling::Tiling;
 use crate::tiny::{self, Tiny};
+use crate::unet::control::{Base, Control, Controls, Steering};
 use crate::unet::{Added, Conditioning, UNet};
 use crate::vae::Vae;
 
@@ -172,6 +173,23 @@ pub struct Pipeline {
     empty: Mutex<Vec<((i64, i64), Tensor)>>,
     loras: Applied,
     words: Words,
+    controls: Controls,
+}
+
+/// What the prompt contributes to each network.
+#[derive(Debug)]
+struct Conditioned {
+    unet: Conditioning,
+    /// One for each control network in force.
+    controls: Vec<Conditioning>,
+}
+
+impl Conditioned {
+    /// That of one of the prompts.
+    fn one(&self, index: i64) -> Result<Self, Error> {
+        let controls = self.controls.iter().map(|control| control.one(index));
+        Ok(Self { unet: self.unet.one(index)?, controls: controls.collect::<Result<_, _>>()? })
+    }
 }
 
 /// The known part of a picture, while the rest is painted. Everything has latent size.
@@ -226,7 +244,7 @@ impl Pipeline {
                 None => (None, None),
             };
             let (preview, empty) = (OnceLock::new(), Mutex::new(Vec::new()));
-            let (loras, words) = (Applied::default(), Words::default());
+            let (loras, words, controls) = (Applied::default(), Words::default(), Controls::default());
             Ok(Self {
                 info,
                 schedule,
@@ -243,6 +261,7 @@ impl Pipeline {
                 empty,
                 loras,
                 words,
+                controls,
             })
         })
     }
@@ -323,6 +342,19 @@ impl Pipeline {
     #[doc(hidden)]
     pub fn holds_text_encoder(&self) -> bool {
         self.text.is_loaded()
+    }
+
+    /// Puts exactly these control networks in force for what is painted next, in place of those from before. Networks
+    /// that stay, or that the last call with any named, are not loaded again.
+    ///
+    /// # Errors
+    /// Names the file that is missing, damaged or made for another family of models; then none is in force.
+    pub fn set_controls(&mut self, controls: &[Control]) -> Result<(), Error> {
+        let (latent_channels, vae_factor) = (self.info.latent_channels, self.info.vae_factor);
+        guard("loading a ControlNet", || {
+            let base = Base { unet: &self.unet, latent_channels, vae_factor };
+            tch::no_grad(|| self.controls.set(controls, base))
+        })
     }
 
     /// Paints a new picture.
@@ -478,13 +510,15 @@ impl Pipeline {
         };
         begin(0, None, observe)?;
 
-        let guided = (sampling.guidance - 1.0).abs() > 1e-9;
+        // A network that is told the guidance needs no second run for it.
+        let guided = !self.unet.knows_guidance() && (sampling.guidance - 1.0).abs() > 1e-9;
         // SDXL is told the picture's size, as if it had been trained on it uncropped.
         let (_, _, high, wide) = noise.size4()?;
         let (height, width) = ((high * self.info.vae_factor) as f64, (wide * self.info.vae_factor) as f64);
         let mut prompts = Prompts::new(self, sampling, guided, [height, width, 0.0, 0.0, height, width])?;
         let mut warnings = BTreeSet::new();
         warnings.extend(self.tiny_problem.iter().filter(|_| sampling.preview).cloned());
+        let mut steering = self.controls.begin(width as u32, height as u32)?;
 
         let noise = noise.f_to_device(self.device)?;
         let mut latents = match known {
@@ -496,12 +530,13 @@ impl Pipeline {
         };
         for step in first..all {
             let conditioning = prompts.at((step - first, steps as usize), &mut warnings)?;
+            steering.go_to(step - first, steps as usize);
             let mut network = |latents: &Tensor, time: f64| {
                 let input = match extra {
                     Some(extra) => Tensor::f_cat(&[latents, extra], 1)?,
                     None => latents.shallow_clone(),
                 };
-                self.predict(&input, time, guided.then_some(sampling), conditioning)
+                self.predict(&input, time, guided.then_some(sampling), (conditioning, &steering))
                     .map_err(|error| error.while_doing("denoising"))
             };
             let mut fresh = || {
@@ -528,14 +563,17 @@ impl Pipeline {
         input: &Tensor,
         timestep: f64,
         guided: Option<&Sampling>,
-        conditioning: &Conditioning,
+        (conditioning, steering): (&Conditioned, &Steering<'_>),
     ) -> Result<Tensor, Error> {
-        let Some(sampling) = guided else { return self.unet.forward(input, timestep, conditioning) };
+        let ask = |input: &Tensor, conditioning: &Conditioned| {
+            let control = steering.residuals(input, timestep, &conditioning.controls)?;
+            self.unet.forward_controlled(input, timestep, &conditioning.unet, control.as_ref())
+        };
+        let Some(sampling) = guided else { return ask(input, conditioning) };
         let (away, toward) = if self.economies.one_by_one {
-            let away = self.unet.forward(input, timestep, &conditioning.one(0)?)?;
-            (away, self.unet.forward(input, timestep, &conditioning.one(1)?)?)
+            (ask(input, &conditioning.one(0)?)?, ask(input, &conditioning.one(1)?)?)
         } else {
-            let both = self.unet.forward(&Tensor::f_cat(&[input, input], 0)?, timestep, conditioning)?;
+            let both = ask(&Tensor::f_cat(&[input, input], 0)?, conditioning)?;
             (both.f_narrow(0, 0, 1)?, both.f_narrow(0, 1, 1)?)
         };
         let led = away.f_add(&toward.f_sub(&away)?.f_mul_scalar(sampling.guidance)?)?;
@@ -640,8 +678,9 @@ struct Prompts<'a> {
     negative: Option<prompt::Prompt>,
     /// As in [`Added`].
     sizes: [f64; 6],
+    guidance: f64,
     /// What was encoded for earlier steps, the latest last: few, because alternatives alternate.
-    cache: Vec<([Vec<prompt::Span>; 2], Conditioning)>,
+    cache: Vec<([Vec<prompt::Span>; 2], Conditioned)>,
 }
 
 impl<'a> Prompts<'a> {
@@ -657,11 +696,12 @@ impl<'a> Prompts<'a> {
             prompt: prompt::Prompt::parse(&sampling.prompt),
             negative: guided.then(|| prompt::Prompt::parse(&sampling.negative)),
             sizes,
+            guidance: sampling.guidance,
             cache: Vec::new(),
         })
     }
 
-    fn at(&mut self, (step, steps): (usize, usize), warnings: &mut BTreeSet<String>) -> Result<&Conditioning, Error> {
+    fn at(&mut self, (step, steps): (usize, usize), warnings: &mut BTreeSet<String>) -> Result<&Conditioned, Error> {
         let negative = self.negative.as_ref().map(|negative| negative.at(step, steps));
         let spans = [self.prompt.at(step, steps), negative.unwrap_or_default()];
         let found = self.cache.iter().position(|(kept, _)| *kept == spans);
@@ -682,7 +722,7 @@ impl<'a> Prompts<'a> {
         &self,
         [prompt, negative]: &[Vec<prompt::Span>; 2],
         warnings: &mut BTreeSet<String>,
-    ) -> Result<Conditioning, Error> {
+    ) -> Result<Conditioned, Error> {
         let pipeline = self.pipeline;
         let made = pipeline.text.with(|text| self.encode_with(text, [prompt, negative], warnings))?;
         if pipeline.economies.text_released {
@@ -696,7 +736,7 @@ impl<'a> Prompts<'a> {
         text: &dyn TextEncoder,
         [prompt, negative]: [&[prompt::Span]; 2],
         warnings: &mut BTreeSet<String>,
-    ) -> Result<Conditioning, Error> {
+    ) -> Result<Conditioned, Error> {
         let encode = |spans: &[prompt::Span], least, what| {
             prompt::encode(text, spans, self.skip, least).map_err(|error| error.while_doing(what))
         };
@@ -723,9 +763,11 @@ impl<'a> Prompts<'a> {
         self.condition(&Encoded { context, pooled, warnings: Vec::new() })
     }
 
-    fn condition(&self, encoded: &Encoded) -> Result<Conditioning, Error> {
+    fn condition(&self, encoded: &Encoded) -> Result<Conditioned, Error> {
         let added = encoded.pooled.as_ref().map(|pooled| Added { pooled, sizes: self.sizes });
-        self.pipeline.unet.condition(&encoded.context, added.as_ref())
+        let mut unet = self.pipeline.unet.condition(&encoded.context, added.as_ref())?;
+        self.pipeline.unet.tell_guidance(self.guidance, &mut unet)?;
+        Ok(Conditioned { unet, controls: self.pipeline.controls.condition(&encoded.context, added.as_ref())? })
     }
 }
 

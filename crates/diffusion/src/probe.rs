@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use image::RgbImage;
 use tch::{Device, Kind, Tensor};
 
 use crate::Error;
@@ -14,6 +15,7 @@ use crate::scheduler::{Ask, Schedule};
 use crate::text::{TextEncoder, TextInfo, TextPart, Tokenizer, prompt};
 use crate::tiling::{Tiling, Way};
 use crate::tiny::Tiny;
+use crate::unet::control::{Base, ControlNet};
 use crate::unet::{Added, Conditioning, UNet, UNetConfig};
 use crate::vae::{Vae, VaeConfig};
 use crate::weights::find_files;
@@ -54,6 +56,51 @@ impl LoadedUNet {
     pub fn step(&self, input: &Tensor, time: f64, prompt: &Prompt) -> Result<Tensor, Error> {
         tch::no_grad(|| self.0.forward(input, time, &prompt.0))
     }
+}
+
+/// How a control network steers a [`LoadedUNet`].
+#[derive(Debug, Clone, Copy)]
+pub struct Steered<'a> {
+    /// The control network's folder or file.
+    pub path: &'a Path,
+    /// The picture `[1, 3, H, W]` in 0..=1.
+    pub pixels: &'a Tensor,
+    /// How strongly it counts.
+    pub scale: f64,
+    /// Pixels along the side of one latent.
+    pub factor: i64,
+}
+
+impl LoadedUNet {
+    /// What a control network adds to the hidden states, and the UNet's output with it.
+    pub fn steered(
+        &self,
+        by: Steered<'_>,
+        (input, time): (&Tensor, f64),
+        (context, added): (&Tensor, Option<(&Tensor, [f64; 6])>),
+    ) -> Result<(Vec<Tensor>, Tensor), Error> {
+        tch::no_grad(|| {
+            let net = ControlNet::load(by.path, Base { unet: &self.0, latent_channels: 4, vae_factor: by.factor })?;
+            let added = added.map(|(pooled, sizes)| Added { pooled, sizes });
+            let (own, with) = (self.0.condition(context, added.as_ref())?, net.condition(context, added.as_ref())?);
+            let residuals = net.forward(input, time, &with, &net.embed(by.pixels)?, by.scale)?;
+            Ok((residuals.tensors()?, self.0.forward_controlled(input, time, &own, Some(&residuals))?))
+        })
+    }
+
+    /// As [`LoadedUNet::step`], for a network that is told the guidance scale.
+    pub fn guided_step(&self, input: &Tensor, time: f64, context: &Tensor, guidance: f64) -> Result<Tensor, Error> {
+        tch::no_grad(|| {
+            let mut with = self.0.condition(context, None)?;
+            self.0.tell_guidance(guidance, &mut with)?;
+            self.0.forward(input, time, &with)
+        })
+    }
+}
+
+/// Stretches a control network's picture to the size of a job.
+pub fn stretch(image: &RgbImage, width: u32, height: u32) -> Result<RgbImage, Error> {
+    crate::unet::control::stretch(image, width, height)
 }
 
 /// A model's UNet and text encoder on the processor, with adapters in force.

@@ -25,7 +25,7 @@ const SDXL_1: &str = "conditioner.embedders.0.transformer.";
 const SDXL_2: &str = "conditioner.embedders.1.model.";
 
 /// More blocks than any network of these families has.
-const MAX_BLOCKS: usize = 64;
+pub(crate) const MAX_BLOCKS: usize = 64;
 
 /// Tensors that such files carry and that painting does not need: those of training, and constants.
 const IGNORED_STARTS: [&str; 8] = [
@@ -41,15 +41,15 @@ const IGNORED_STARTS: [&str; 8] = [
 const IGNORED: [&str; 7] = ["betas", "scale_factor", "logvar", "lvlb_weights", "global_step", "v_pred", "ztsnr"];
 const IGNORED_ENDS: [&str; 3] = [".position_ids", ".logit_scale", ".attn_mask"];
 
-fn ignored(name: &str) -> bool {
+pub(crate) fn ignored(name: &str) -> bool {
     IGNORED_STARTS.iter().any(|start| name.starts_with(start))
         || IGNORED.contains(&name)
         || IGNORED_ENDS.iter().any(|end| name.ends_with(end))
 }
 
-type Names = BTreeMap<String, Place>;
+pub(crate) type Names = BTreeMap<String, Place>;
 
-fn plain(key: &str) -> Place {
+pub(crate) fn plain(key: &str) -> Place {
     Place { key: key.to_owned(), part: None, transposed: false }
 }
 
@@ -65,7 +65,7 @@ pub(crate) fn read(path: &Path) -> Result<Parts, Error> {
     let weights = Weights::open(path, Device::Cpu, Kind::Float)?;
     let family = family(path, &weights)?;
     let hints = Hints::read(path, &weights)?;
-    let unet = UNetLayout::read(path, &weights)?;
+    let unet = UNetLayout::read(path, &weights, UNET)?;
     let (mut unet_names, mut vae_names) = (Names::new(), Names::new());
     let mut text_names = vec![Names::new(); if family == Family::Sdxl { 2 } else { 1 }];
     let vae_levels = levels(&weights, VAE);
@@ -129,11 +129,11 @@ pub(crate) fn read(path: &Path) -> Result<Parts, Error> {
     })
 }
 
-fn not_a_model(path: &Path, reason: &str) -> Error {
+pub(crate) fn not_a_model(path: &Path, reason: &str) -> Error {
     Error::NotAModel { path: path.to_path_buf(), reason: reason.to_owned() }
 }
 
-fn unexpected(path: &Path, names: &[String]) -> Error {
+pub(crate) fn unexpected(path: &Path, names: &[String]) -> Error {
     let some = names.iter().take(5).map(String::as_str).collect::<Vec<_>>().join(", ");
     let problem = format!(
         "it holds {} tensors that have no place in a model of its family (such as {some}); it is of another family, or \
@@ -156,7 +156,9 @@ fn family(path: &Path, weights: &Weights) -> Result<Family, Error> {
         return Err(not_a_model(path, reason));
     }
     if !any(UNET) {
-        let reason = if any("down_blocks.") {
+        let reason = if any("control_model.") || any("controlnet_") || any("input_hint_block.") {
+            "it is a ControlNet, which steers a model; load a model and give this with a picture"
+        } else if any("down_blocks.") {
             "it is a denoising network alone; load the folder in the diffusers layout that it belongs to"
         } else if any("encoder.") || any(VAE) {
             "it is an autoencoder alone; load a model and give this as its autoencoder"
@@ -261,7 +263,7 @@ enum Block {
 
 /// The sizes of the denoising network.
 #[derive(Debug)]
-struct UNetLayout {
+pub(crate) struct UNetLayout {
     in_channels: i64,
     out_channels: i64,
     context: i64,
@@ -278,12 +280,13 @@ struct UNetLayout {
 }
 
 impl UNetLayout {
-    fn read(path: &Path, weights: &Weights) -> Result<Self, Error> {
-        let shape = |name: &str| weights.shape(&format!("{UNET}{name}"));
+    /// Reads the network whose names begin with `prefix`: a UNet, or the half of one that a control network is.
+    pub(crate) fn read(path: &Path, weights: &Weights, prefix: &str) -> Result<Self, Error> {
+        let shape = |name: &str| weights.shape(&format!("{prefix}{name}"));
         let axis = |name: &str, axis: usize| -> Result<i64, Error> {
             let size = shape(name).and_then(|shape| shape.get(axis)).copied();
             size.ok_or_else(|| {
-                not_a_model(path, &format!("its denoising network lacks `{UNET}{name}`; the file is incomplete"))
+                not_a_model(path, &format!("its denoising network lacks `{prefix}{name}`; the file is incomplete"))
             })
         };
         let depth = |at: &str| {
@@ -314,16 +317,16 @@ impl UNetLayout {
         if layers == 0 || counts.iter().any(|&count| count != layers) {
             return Err(not_a_model(path, "the levels of its denoising network differ in their number of layers"));
         }
-        let cross = weights.tensors().find(|(name, _)| name.starts_with(UNET) && name.ends_with("attn2.to_k.weight"));
+        let cross = weights.tensors().find(|(name, _)| name.starts_with(prefix) && name.ends_with("attn2.to_k.weight"));
         let context = cross.and_then(|(_, shape)| shape.get(1)).copied();
         let context = context.ok_or_else(|| not_a_model(path, "its denoising network does not attend to a prompt"))?;
         Ok(Self {
             in_channels: axis("input_blocks.0.0.weight", 1)?,
-            out_channels: axis("out.2.weight", 0)?,
+            out_channels: axis(if prefix == UNET { "out.2.weight" } else { "input_blocks.0.0.weight" }, 0)?,
             context,
             linear: weights
                 .tensors()
-                .any(|(name, shape)| name.starts_with(UNET) && name.ends_with(".proj_in.weight") && shape.len() == 2),
+                .any(|(name, shape)| name.starts_with(prefix) && name.ends_with(".proj_in.weight") && shape.len() == 2),
             added: shape("label_emb.0.0.weight").and_then(|shape| shape.get(1)).copied(),
             blocks,
             layers,
@@ -368,7 +371,7 @@ impl UNetLayout {
     }
 
     /// The diffusers name of a tensor.
-    fn name(&self, name: &str) -> Option<String> {
+    pub(crate) fn name(&self, name: &str) -> Option<String> {
         for (from, to) in [
             ("time_embed.0.", "time_embedding.linear_1."),
             ("time_embed.2.", "time_embedding.linear_2."),
@@ -416,7 +419,7 @@ impl UNetLayout {
 }
 
 /// A number and what follows its dot.
-fn numbered(text: &str) -> Option<(usize, &str)> {
+pub(crate) fn numbered(text: &str) -> Option<(usize, &str)> {
     let (number, rest) = text.split_once('.')?;
     Some((number.parse().ok()?, rest))
 }

@@ -1,6 +1,9 @@
 //! The denoising network: a UNet with cross-attention to the prompt, as in latent diffusion (Rombach et al., "High-
 //! resolution image synthesis with latent diffusion models", CVPR 2022), with everything read from its config.json.
 
+pub(crate) mod control;
+mod guidance;
+
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
@@ -8,6 +11,7 @@ use crate::Error;
 use crate::adapters::slot::Slots;
 use crate::config::Config;
 use crate::layers::{Conv, GroupNorm, LayerNorm, Linear, attend, split_heads};
+use crate::unet::control::Residuals;
 use crate::weights::{Keep, Scope, Source, Weights};
 
 /// What unet/config.json says.
@@ -31,6 +35,8 @@ pub(crate) struct UNetConfig {
     linear_projection: bool,
     flip_sin_to_cos: bool,
     freq_shift: f64,
+    /// Waves of the guidance scale that the network is told (`time_cond_proj_dim`), where it was distilled to obey it.
+    guidance: Option<i64>,
 }
 
 /// SDXL tells the network six numbers: the original size, the crop's corner and the target size.
@@ -160,6 +166,7 @@ impl UNetConfig {
             linear_projection: config.flag("use_linear_projection", false)?,
             flip_sin_to_cos: config.flag("flip_sin_to_cos", true)?,
             freq_shift: config.number("freq_shift", 0.0)?,
+            guidance: guidance::read(config)?,
         })
     }
 }
@@ -189,7 +196,6 @@ fn refuse_what_is_not_built(config: &Config) -> Result<(), Error> {
         "encoder_hid_dim",
         "encoder_hid_dim_type",
         "num_class_embeds",
-        "time_cond_proj_dim",
         "time_embedding_dim",
         "time_embedding_act_fn",
         "timestep_post_act",
@@ -229,6 +235,8 @@ pub(crate) struct Conditioning {
     keys_values: Vec<(Tensor, Tensor)>,
     /// `[N, 4 * channels]`.
     added: Option<Tensor>,
+    /// What the guidance scale adds to the waves of the time, `[1, channels]`.
+    guidance: Option<Tensor>,
 }
 
 impl Conditioning {
@@ -260,13 +268,15 @@ pub(crate) struct UNet {
     config: UNetConfig,
     time_1: Linear,
     time_2: Linear,
+    guidance: Option<Linear>,
     add: Option<(Linear, Linear)>,
     conv_in: Conv,
     down: Vec<DownBlock>,
     mid: Option<MidBlock>,
+    /// Empty in the half that a control network has.
     up: Vec<UpBlock>,
-    norm_out: GroupNorm,
-    conv_out: Conv,
+    /// Likewise absent.
+    out: Option<(GroupNorm, Conv)>,
     device: Device,
     kind: Kind,
     /// Last, because fields are dropped in order: the tensors above may lie in this map.
@@ -277,6 +287,15 @@ impl UNet {
     /// Loads the weights that belong to a configuration.
     pub(crate) fn load(config: UNetConfig, source: &Source, device: Device, kind: Kind) -> Result<Self, Error> {
         let weights = Weights::open_source(source, device, kind)?;
+        let mut unet = Self::build(config, &weights, (device, kind), true)?;
+        unet.keep = weights.finish(|name| name.ends_with(".position_ids"))?;
+        Ok(unet)
+    }
+
+    /// Takes the network out of open weights, or without `whole` only the half before the way up. What keeps the
+    /// weights must still be put into it.
+    fn build(config: UNetConfig, weights: &Weights, on: (Device, Kind), whole: bool) -> Result<Self, Error> {
+        let (device, kind) = on;
         let at = weights.root();
         let first = config.channels[0];
         let time = first * 4;
@@ -285,6 +304,10 @@ impl UNet {
 
         let time_1 = Linear::load(&at.at("time_embedding.linear_1"), first, time)?;
         let time_2 = Linear::load(&at.at("time_embedding.linear_2"), time, time)?;
+        let guidance = match config.guidance {
+            None => None,
+            Some(width) => Some(Linear::load_without_bias(&at.at("time_embedding.cond_proj"), width, first)?),
+        };
         let add = match &config.added {
             None => None,
             Some(added) => Some((
@@ -299,13 +322,17 @@ impl UNet {
         }
         let mid = config.mid.map(|kind| build.mid(&at.at("mid_block"), kind)).transpose()?;
         let mut up = Vec::with_capacity(n);
-        for i in 0..n {
+        for i in (0..n).filter(|_| whole) {
             up.push(build.up(&at.at("up_blocks").at(i), i)?);
         }
-        let norm_out = GroupNorm::load(&at.at("conv_norm_out"), first, config.groups, config.eps)?;
-        let conv_out = Conv::load(&at.at("conv_out"), first, config.out_channels, 3, 1)?;
-        let keep = weights.finish(|name| name.ends_with(".position_ids"))?;
-        Ok(Self { config, time_1, time_2, add, conv_in, down, mid, up, norm_out, conv_out, device, kind, keep })
+        let out = if whole {
+            let norm = GroupNorm::load(&at.at("conv_norm_out"), first, config.groups, config.eps)?;
+            Some((norm, Conv::load(&at.at("conv_out"), first, config.out_channels, 3, 1)?))
+        } else {
+            None
+        };
+        let keep = Keep::nothing();
+        Ok(Self { config, time_1, time_2, guidance, add, conv_in, down, mid, up, out, device, kind, keep })
     }
 
     /// The sizes of its layers.
@@ -343,7 +370,7 @@ impl UNet {
             }
             _ => None,
         };
-        Ok(Conditioning { keys_values, added })
+        Ok(Conditioning { keys_values, added, guidance: None })
     }
 
     /// The pooled prompt and the picture's sizes, `[N, 4 * channels]`; the same at every step.
@@ -368,20 +395,43 @@ impl UNet {
     ///
     /// Any `h` and `w` work: odd ones are upsampled back to the size that they had on the way down.
     pub(crate) fn forward(&self, input: &Tensor, timestep: f64, with: &Conditioning) -> Result<Tensor, Error> {
+        self.forward_controlled(input, timestep, with, None)
+    }
+
+    /// As [`UNet::forward`], steered by what control networks add to its hidden states.
+    pub(crate) fn forward_controlled(
+        &self,
+        input: &Tensor,
+        timestep: f64,
+        with: &Conditioning,
+        control: Option<&Residuals>,
+    ) -> Result<Tensor, Error> {
         let time = self.embed_time(timestep, with)?;
-        let mut x = self.conv_in.forward(&input.f_to_kind(self.kind)?)?;
-        let mut skips = vec![x.shallow_clone()];
-        for block in &self.down {
-            x = block.forward(&x, &time, with, &mut skips)?;
-        }
-        if let Some(mid) = &self.mid {
-            x = mid.forward(&x, &time, with)?;
+        let (mut x, mut skips) = self.descend(self.conv_in.forward(&input.f_to_kind(self.kind)?)?, &time, with)?;
+        if let Some(control) = control {
+            control.add_to(&mut x, &mut skips)?;
         }
         for block in &self.up {
             x = block.forward(&x, &time, with, &mut skips)?;
         }
-        let x = self.norm_out.forward(&x)?.f_silu()?;
-        Ok(self.conv_out.forward(&x)?.f_to_kind(Kind::Float)?)
+        let (norm, conv) = self.out.as_ref().ok_or_else(|| Error::Internal {
+            doing: "denoising".to_owned(),
+            message: "only half of a network is loaded".to_owned(),
+        })?;
+        Ok(conv.forward(&norm.forward(&x)?.f_silu()?)?.f_to_kind(Kind::Float)?)
+    }
+
+    /// The way down and the middle, from the first convolution's output: the hidden state and the skips.
+    fn descend(&self, x: Tensor, time: &Tensor, with: &Conditioning) -> Result<(Tensor, Vec<Tensor>), Error> {
+        let mut skips = vec![x.shallow_clone()];
+        let mut x = x;
+        for block in &self.down {
+            x = block.forward(&x, time, with, &mut skips)?;
+        }
+        if let Some(mid) = &self.mid {
+            x = mid.forward(&x, time, with)?;
+        }
+        Ok((x, skips))
     }
 
     /// SiLU of the time embedding, `[1, 4 * channels]`: the same for the whole batch, so it is computed for one, unless
@@ -392,6 +442,10 @@ impl UNet {
             .f_view([1, width])?
             .f_to_device(self.device)?
             .f_to_kind(self.kind)?;
+        let waves = match &with.guidance {
+            Some(guidance) => waves.f_add(guidance)?,
+            None => waves,
+        };
         let time = self.time_2.forward(&self.time_1.forward(&waves)?.f_silu()?)?;
         let time = match &with.added {
             Some(added) => time.f_add(added)?,

@@ -157,8 +157,8 @@ fn place(out: &mut RgbImage, bytes: &[u8], tile: &Tile, factor: u32) {
     }
 }
 
-/// An upscaler has no config.json, of which the general messages speak.
-fn plain(error: Error) -> Error {
+/// For a single file there is no config.json, of which the general messages speak.
+pub(crate) fn plain(error: Error) -> Error {
     match error {
         Error::MissingTensor { path, tensor, expected } => Error::Weights {
             path,

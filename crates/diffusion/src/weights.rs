@@ -33,6 +33,13 @@ pub(crate) struct Keep {
     _maps: Vec<Arc<Mmap>>,
 }
 
+impl Keep {
+    /// What keeps nothing, until the loading has ended.
+    pub(crate) fn nothing() -> Self {
+        Self { slots: Slots::default(), _maps: Vec::new() }
+    }
+}
+
 /// Where the weights of one network are.
 #[derive(Debug, Clone)]
 pub(crate) struct Source {

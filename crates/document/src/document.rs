@@ -289,6 +289,9 @@ pub struct GenerationRequest {
     pub width: u32,
     /// The height that the model worked at, in pixels.
     pub height: u32,
+    /// The control networks that steered it, in the order in which they were given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub controls: Vec<ControlUse>,
     /// Settings that this version does not know or that only one task has; they are kept as they are. A key may not be
     /// one of the names above.
     #[serde(flatten)]
@@ -333,9 +336,31 @@ impl Default for GenerationRequest {
             strength: 1.0,
             width: 0,
             height: 0,
+            controls: Vec::new(),
             extra: BTreeMap::new(),
         }
     }
+}
+
+/// A control network (`ControlNet`) that steered a generation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ControlUse {
+    /// The network's name for people.
+    pub network: String,
+    /// The encoded picture that was given.
+    pub picture: BlobId,
+    /// The part of the canvas that the picture was stretched over.
+    pub rect: Rect,
+    /// How strongly it counted; 1 as trained.
+    pub scale: f64,
+    /// From which part of the denoising steps on, 0..=1.
+    pub start: f64,
+    /// Up to which part of them, 0..=1.
+    pub end: f64,
+    /// The lower and upper threshold, where not the picture but its edges were given to the network (Canny's detector).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canny: Option<[u32; 2]>,
 }
 
 /// What a generation was for.

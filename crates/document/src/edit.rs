@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::document::{
-    BlendMode, Canvas, Document, Frame, Generation, Layer, ModelRef, Note, Origin, Patch, PatchContent, Take,
+    BlendMode, Canvas, Document, Frame, Generation, GenerationRequest, Layer, ModelRef, Note, Origin, Patch,
+    PatchContent, Take,
 };
 use crate::error::Error;
 use crate::geometry::Rect;
@@ -614,9 +615,7 @@ impl Edit {
             }
             Self::AddPatch { patch, .. } => patch.content.for_each_blob_mut(visit),
             Self::SetPatch { change: PatchChange::Content(content), .. } => content.for_each_blob_mut(visit),
-            Self::AddGeneration { generation } => {
-                generation.takes.iter_mut().for_each(|take| take.for_each_blob_mut(visit));
-            }
+            Self::AddGeneration { generation } => generation.for_each_blob_mut(visit),
             Self::AddTake { take, .. } => take.for_each_blob_mut(visit),
             Self::AddGroup { group } => visit_mask(&mut group.mask, visit),
             Self::SetLayer { change: LayerChange::Mask(mask), .. }
@@ -666,8 +665,9 @@ impl PatchContent {
             visit(&mut own.image, BlobUse::Image);
             own.mask.iter_mut().for_each(|mask| visit(mask, BlobUse::Mask));
             // Spelled out so that an origin which refers to a blob cannot be forgotten here.
-            match &own.origin {
-                Origin::Imported { .. } | Origin::Generated { .. } | Origin::Drawn => {}
+            match &mut own.origin {
+                Origin::Generated { provenance, .. } => provenance.request.for_each_blob_mut(visit),
+                Origin::Imported { .. } | Origin::Drawn => {}
             }
         }
     }
@@ -680,6 +680,19 @@ impl Take {
     }
 }
 
+impl Generation {
+    fn for_each_blob_mut(&mut self, visit: &mut impl FnMut(&mut BlobId, BlobUse)) {
+        self.provenance.request.for_each_blob_mut(visit);
+        self.takes.iter_mut().for_each(|take| take.for_each_blob_mut(visit));
+    }
+}
+
+impl GenerationRequest {
+    fn for_each_blob_mut(&mut self, visit: &mut impl FnMut(&mut BlobId, BlobUse)) {
+        self.controls.iter_mut().for_each(|control| visit(&mut control.picture, BlobUse::Image));
+    }
+}
+
 impl Document {
     /// Calls `visit` with every blob that the document shows or can show, and its use.
     pub(crate) fn for_each_blob_mut(&mut self, visit: &mut impl FnMut(&mut BlobId, BlobUse)) {
@@ -688,8 +701,7 @@ impl Document {
             layer.patches.iter_mut().for_each(|patch| patch.content.for_each_blob_mut(visit));
         }
         self.groups.values_mut().for_each(|group| visit_mask(&mut group.mask, visit));
-        let takes = self.generations.values_mut().flat_map(|generation| &mut generation.takes);
-        takes.for_each(|take| take.for_each_blob_mut(visit));
+        self.generations.values_mut().for_each(|generation| generation.for_each_blob_mut(visit));
     }
 
     /// The edits that make this document out of an empty one.

@@ -45,8 +45,8 @@ mod validate;
 
 pub use check::{Problem, Report};
 pub use document::{
-    BlendMode, Canvas, Color, Context, Document, Frame, Generation, GenerationKind, GenerationRequest, Layer, ModelRef,
-    Note, Origin, Patch, PatchContent, PatchImage, Pixels, Provenance, Take,
+    BlendMode, Canvas, Color, Context, ControlUse, Document, Frame, Generation, GenerationKind, GenerationRequest,
+    Layer, ModelRef, Note, Origin, Patch, PatchContent, PatchImage, Pixels, Provenance, Take,
 };
 pub use edit::{Edit, GroupChange, LayerChange, PatchChange, ShotChange, Step};
 pub use error::Error;

@@ -171,6 +171,13 @@ fn provenance(from: &Provenance) -> Verdict {
     if !(0.0..=1.0).contains(&request.strength) {
         return Err(format!("the strength {} is outside 0..=1", request.strength));
     }
+    for control in &request.controls {
+        name(&control.network)?;
+        rect(&control.rect)?;
+        if ![control.scale, control.start, control.end].iter().all(|number| number.is_finite()) {
+            return Err(format!("the control {} has a number that is none", control.network));
+        }
+    }
     for (key, value) in &request.extra {
         meta_key(key)?;
         json(value)?;

@@ -10,7 +10,7 @@ mod samplers;
 
 pub use frame::{Frame, FrameError};
 pub use message::{
-    Embedding, ErrorKind, Event, FillJob, GenerateJob, Lora, Memory, ModelDefaults, ModelInfo, PROTOCOL, Picture,
-    PictureError, Request, Sampling, UpscaleJob, WireError,
+    Control, Embedding, ErrorKind, Event, FillJob, GenerateJob, Lora, MAX_CONTROLS, Memory, ModelDefaults, ModelInfo,
+    PROTOCOL, Picture, PictureError, Request, Sampling, UpscaleJob, WireError,
 };
 pub use samplers::SAMPLERS;

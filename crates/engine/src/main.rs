@@ -4,6 +4,7 @@
 //! job runs, and ends the process at once when the parent is gone), the main one runs jobs one after the other, and one
 //! writes events.
 
+mod controls;
 mod memory;
 
 use std::{
@@ -213,12 +214,14 @@ impl Worker {
             }
             Request::Generate { id, mut job } => {
                 let size = size(&job.sampling, (job.width, job.height), false);
-                let needs = Needs::of(&mut job.sampling, size);
+                let needs = Needs::of(&mut job.sampling, size, attachments);
                 self.job(id, Some(&needs), |worker, observe| generate(worker.pipeline()?, job, observe));
             }
             Request::Fill { id, mut job } => {
+                let mut attachments = attachments;
+                let pictures = attachments.split_off(attachments.len().min(2));
                 let size = size(&job.sampling, (job.width, job.height), true);
-                let needs = Needs::of(&mut job.sampling, size);
+                let needs = Needs::of(&mut job.sampling, size, pictures);
                 self.job(id, Some(&needs), |worker, observe| fill(worker.pipeline()?, job, attachments, observe));
             }
             Request::Upscale { id, model, device, precision, threads, job } => {
@@ -363,15 +366,19 @@ struct Needs {
     size: diffusion::JobSize,
     loras: Vec<diffusion::Lora>,
     embeddings: Vec<diffusion::Embedding>,
+    /// Or why they cannot be used.
+    controls: Result<Vec<diffusion::Control>, String>,
 }
 
 impl Needs {
-    /// Takes them out of a job.
-    fn of(sampling: &mut Sampling, size: diffusion::JobSize) -> Self {
+    /// Takes them out of a job; `pictures` are those of its controls.
+    fn of(sampling: &mut Sampling, size: diffusion::JobSize, pictures: Vec<Vec<u8>>) -> Self {
+        let controls = controls::with_pictures(std::mem::take(&mut sampling.controls), pictures);
         let loras = std::mem::take(&mut sampling.loras);
         let embeddings = std::mem::take(&mut sampling.embeddings);
         Self {
             size,
+            controls,
             loras: loras.into_iter().map(|Lora { path, weight }| diffusion::Lora { path, weight }).collect(),
             embeddings: embeddings
                 .into_iter()
@@ -383,6 +390,10 @@ impl Needs {
     /// Puts exactly these adapters in force, and decides how the job is carried out in the memory that is free; tells what a
     /// person should know.
     fn apply(&self, pipeline: &mut diffusion::Pipeline) -> Result<Vec<String>, diffusion::Error> {
+        match &self.controls {
+            Ok(controls) => pipeline.set_controls(controls)?,
+            Err(why) => return Err(diffusion::Error::Request(why.clone())),
+        }
         pipeline.set_embeddings(&self.embeddings)?;
         let mut told = pipeline.set_loras(&self.loras)?;
         if let Some(free) = memory::free() {

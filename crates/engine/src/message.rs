@@ -39,14 +39,15 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         vae: Option<PathBuf>,
     },
-    /// Text to image. Answered by [`Event::Progress`] messages and one of [`Event::Done`], [`Event::Cancelled`], [`Event::Failed`].
+    /// Text to image. Attachments: the controls' RGB pictures, if any. Answered by [`Event::Progress`] messages and one of [`Event::Done`], [`Event::Cancelled`], [`Event::Failed`].
     Generate {
         /// Request id.
         id: u64,
         /// What to make.
         job: GenerateJob,
     },
-    /// Repaint the masked part of a picture. Attachments: the RGB picture, then the mask. Answered like [`Request::Generate`].
+    /// Repaint the masked part of a picture. Attachments: the RGB picture, then the mask, then the
+    /// controls' pictures, if any. Answered like [`Request::Generate`].
     Fill {
         /// Request id.
         id: u64,
@@ -114,6 +115,29 @@ pub struct Sampling {
     /// The words that stand for textual inversions, in place of those of the job before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub embeddings: Vec<Embedding>,
+    /// The `ControlNet`s that steer the picture, at most [`MAX_CONTROLS`], in place of those of the job before; those
+    /// already loaded cost nothing. Their pictures are attached after the job's own attachments, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub controls: Vec<Control>,
+}
+
+/// Most `ControlNet`s of one job: a frame has room for no more pictures.
+pub const MAX_CONTROLS: usize = 6;
+
+/// A `ControlNet` with the size of its picture, whose RGB bytes travel as attachment. The worker stretches it to the
+/// size of the job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Control {
+    /// Its folder in the diffusers layout, or its `SafeTensors` file.
+    pub path: PathBuf,
+    /// How strongly it counts: 1 as it was trained, 0 not at all; 0 to 10.
+    pub scale: f64,
+    /// From which part of the steps on it counts, 0 to 1.
+    pub start: f64,
+    /// Up to which part of the steps it counts; above `start`, at most 1.
+    pub end: f64,
+    /// The picture's size.
+    pub picture: Picture,
 }
 
 /// A textual inversion's file and the word that stands for it in prompts.
@@ -287,7 +311,7 @@ pub struct PictureError {
 impl Picture {
     /// Checks that an attachment has as many bytes as `channels` channels of this size need.
     pub fn check(self, bytes: &[u8], channels: u64) -> Result<(), PictureError> {
-        let expected = u64::from(self.width) * u64::from(self.height) * channels;
+        let expected = (u64::from(self.width) * u64::from(self.height)).saturating_mul(channels);
         if bytes.len() as u64 == expected { Ok(()) } else { Err(PictureError { expected, found: bytes.len() as u64 }) }
     }
 }

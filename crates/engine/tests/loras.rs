@@ -65,6 +65,7 @@ impl Worker {
             guidance_rescale: 0.0,
             loras,
             embeddings,
+            controls: Vec::new(),
         };
         self.ask(Request::Generate { id: 7, job: GenerateJob { sampling, width: 16, height: 16 } })
     }

@@ -10,10 +10,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     SAMPLERS, Studio, StudioError, Tuning,
+    controls::{self, Control, Steering},
     engine::Job,
     pictures::{PNG, encode_png},
     prompts,
-    session::{EventSink, ReadyModel},
+    session::{EventSink, ReadyModel, apart},
     texts::{Prompt, Wording, invalid as invalid_prompt},
 };
 
@@ -46,6 +47,8 @@ pub struct Settings {
     pub seed: Option<u64>,
     /// What changes the model.
     pub tuning: Tuning,
+    /// What steers the picture beside the prompt, at most [`MAX_CONTROLS`](crate::controls::MAX_CONTROLS).
+    pub controls: Vec<Control>,
 }
 
 impl Settings {
@@ -68,6 +71,7 @@ impl Settings {
         if let Some(sampler) = self.sampler.as_deref().filter(|sampler| !SAMPLERS.contains(sampler)) {
             return invalid(format!("There is no sampler “{sampler}”. Choose one of {}.", SAMPLERS.join(", ")));
         }
+        controls::check(&self.controls)?;
         self.tuning.check()
     }
 
@@ -116,6 +120,8 @@ pub struct Painting {
     pub takes: Vec<TakeImage>,
     /// How they were made.
     pub provenance: Provenance,
+    /// The pictures of the controls that the provenance names, as PNG.
+    pub control_pictures: Vec<Vec<u8>>,
 }
 
 impl Studio {
@@ -144,6 +150,12 @@ impl Studio {
         let (work_width, work_height) = (round(width), round(height));
         let mut sampling = sampling(&request.settings, &model, seed, info.defaults.guidance);
         wording.put_into(&mut sampling, 0);
+        let (left, top) = ((work_width - width) / 2, (work_height - height) / 2);
+        let wanted = request.settings.controls.clone();
+        let steering = apart(move || Steering::new(&wanted, Rect::new(0, 0, width, height))).await??;
+        let seen = Rect::new(-i64::from(left), -i64::from(top), work_width, work_height);
+        let (controls, pictures) = steering.for_window(seen, (work_width, work_height))?;
+        sampling.controls = controls;
 
         let mut takes = Vec::new();
         for (index, prompt) in (0..request.takes).zip(wording.prompts.iter().cloned()) {
@@ -152,15 +164,16 @@ impl Studio {
                 sampling: Sampling { seed, prompt: prompt.clone(), ..sampling.clone() },
                 width: work_width,
                 height: work_height,
-            });
+            })
+            .controlled(pictures.clone());
             let output = self.run(&job, (index as usize, request.takes as usize), events, cancel).await?;
-            let (left, top) = ((work_width - width) / 2, (work_height - height) / 2);
             let image = imageops::crop_imm(&output.image, left, top, width, height).to_image();
             takes.push(TakeImage { image, prompt, seed, seconds: output.seconds });
         }
         let mut provenance = provenance(GenerationKind::TextToImage, &sampling, &model, 1.0, (work_width, work_height));
         wording.record(&mut provenance);
-        Ok(Painting { takes, provenance })
+        let control_pictures = steering.record(&mut provenance);
+        Ok(Painting { takes, provenance, control_pictures })
     }
 }
 
@@ -190,6 +203,7 @@ pub(crate) fn sampling(settings: &Settings, model: &ReadyModel, seed: u64, defau
         guidance_rescale: model.tuning.guidance_rescale,
         loras: model.tuning.loras(),
         embeddings: model.tuning.embeddings(),
+        controls: Vec::new(),
     }
 }
 
@@ -274,7 +288,7 @@ pub(crate) fn generation_edit(
 impl Painting {
     /// Adds the takes to a project as one undoable step: a new layer whose patch shows the first take, at the top left corner
     /// of the project's frame. The first picture of a project makes its frame.
-    pub fn place(self, project: &mut Project) -> Result<Rect, StudioError> {
+    pub fn place(mut self, project: &mut Project) -> Result<Rect, StudioError> {
         let Some(size) = self.takes.first().map(|take| take.image.dimensions()) else {
             return Err(StudioError::InvalidRequest("There is no take to place.".into()));
         };
@@ -282,6 +296,10 @@ impl Painting {
         let (x, y) = frame.as_ref().map_or((0, 0), |frame| (frame.rect.x, frame.rect.y));
         let rect = Rect::new(x, y, size.0, size.1);
         let name = layer_name(&self.provenance.request.prompt);
+        controls::store(project, &self.control_pictures)?;
+        for control in &mut self.provenance.request.controls {
+            control.rect = Rect { x: control.rect.x + x, y: control.rect.y + y, ..control.rect };
+        }
         let mut takes = Vec::new();
         for take in self.takes {
             let TakeImage { image, prompt, seed, seconds } = take;

@@ -3,6 +3,7 @@
 //! [`Studio`] brings the project file ([`outframe_document`]), the engine worker ([`engine`]) and the models ([`Models`]) together.
 //! The command line and the desktop shell call it and nothing below it.
 
+pub mod controls;
 mod deep_zoom;
 pub mod engine;
 mod error;

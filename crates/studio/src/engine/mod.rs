@@ -17,8 +17,8 @@ use std::{
 };
 
 use image::{GrayImage, RgbImage};
+pub use outframe_engine::{Control, FillJob, GenerateJob, Memory, ModelInfo, Sampling, UpscaleJob};
 use outframe_engine::{Event, Frame, Request};
-pub use outframe_engine::{FillJob, GenerateJob, Memory, ModelInfo, Sampling, UpscaleJob};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
@@ -104,6 +104,45 @@ pub enum Job {
         /// The picture.
         image: RgbImage,
     },
+    /// Another job whose sampling names control networks, with their pictures in the same order.
+    Controlled {
+        /// That job.
+        job: Box<Job>,
+        /// The pictures.
+        pictures: Vec<RgbImage>,
+    },
+}
+
+impl Job {
+    /// The same with the pictures of the control networks that its sampling names.
+    pub(crate) fn controlled(self, pictures: Vec<RgbImage>) -> Self {
+        if pictures.is_empty() { self } else { Self::Controlled { job: Box::new(self), pictures } }
+    }
+
+    fn request(&self, id: u64, options: &EngineOptions) -> Frame<Request> {
+        match self {
+            Self::Generate(job) => Frame::new(Request::Generate { id, job: job.clone() }),
+            Self::Fill { job, image, mask } => {
+                Frame::with(Request::Fill { id, job: job.clone() }, vec![image.as_raw().clone(), mask.as_raw().clone()])
+            }
+            Self::Upscale { model, job, image } => Frame::with(
+                Request::Upscale {
+                    id,
+                    model: model.clone(),
+                    device: options.device.clone(),
+                    precision: options.precision.clone(),
+                    threads: options.threads,
+                    job: *job,
+                },
+                vec![image.as_raw().clone()],
+            ),
+            Self::Controlled { job, pictures } => {
+                let mut frame = job.request(id, options);
+                frame.attachments.extend(pictures.iter().map(|picture| picture.as_raw().clone()));
+                frame
+            }
+        }
+    }
 }
 
 /// What a running job tells.
@@ -285,23 +324,7 @@ impl Engine {
         }
         let process = self.ensure(session).await?;
         let id = self.id();
-        let request = match job {
-            Job::Generate(job) => Frame::new(Request::Generate { id, job: job.clone() }),
-            Job::Fill { job, image, mask } => {
-                Frame::with(Request::Fill { id, job: job.clone() }, vec![image.as_raw().clone(), mask.as_raw().clone()])
-            }
-            Job::Upscale { model, job, image } => Frame::with(
-                Request::Upscale {
-                    id,
-                    model: model.clone(),
-                    device: self.options.device.clone(),
-                    precision: self.options.precision.clone(),
-                    threads: self.options.threads,
-                    job: *job,
-                },
-                vec![image.as_raw().clone()],
-            ),
-        };
+        let request = job.request(id, &self.options);
         let mut events = process.send(id, request).await?;
         let mut asked_to_stop = false;
         loop {

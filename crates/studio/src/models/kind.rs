@@ -114,7 +114,7 @@ impl Sort {
         {
             return plain(Kind::Lora, adapter_family(header));
         }
-        if begins("control_model.") || has("controlnet_cond_embedding.") {
+        if begins("control_model.") || begins("input_hint_block.") || has("controlnet_cond_embedding.") {
             return plain(Kind::ControlNet, attention_width(header).and_then(Family::of_width));
         }
         if has("joint_blocks.") {

@@ -13,6 +13,8 @@ mod watch;
 pub use catalog::{CatalogEntry, CatalogFile, CatalogSettings, catalog};
 pub use download::{DownloadProgress, Order};
 pub use hashes::{HashCache, Hashes};
+#[cfg(test)]
+pub(crate) use header::tests::file as header_of;
 pub use hub::Hub;
 pub use install::{Removed, Way};
 pub use kind::{Family, Kind};

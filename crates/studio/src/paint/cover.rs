@@ -5,7 +5,7 @@ use outframe_document::{GenerationKind, Project, Rect, Shot};
 
 use super::{Common, FillPlan, Target, Task, WindowPlan, model_size, scene_prompt, vary::along};
 use crate::{
-    Pictures, Settings, StudioError,
+    Pictures, Settings, StudioError, controls,
     session::ReadyModel,
     shots::{plan_fills, to_camera, view_of},
     surface::is_plain,
@@ -32,6 +32,7 @@ impl FillPlan {
         request: &CoverRequest,
         model: &ReadyModel,
     ) -> Result<Self, StudioError> {
+        controls::refuse(&request.settings.controls, "Painting what a shot lacks")?;
         let size = model_size(model);
         let native = size.round_up(size.native);
         let Some((fills, ground, scale)) = plan_fills(project, shot, native)? else {

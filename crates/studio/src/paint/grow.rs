@@ -347,6 +347,7 @@ impl FillPlan {
             plan.painted.push(strip);
         }
         plan.add_sheet(growth.sheet(), windows)?;
+        plan.steer(asked.settings, growth.frame.after)?;
         plan.frame = Some(growth.frame.clone());
         Ok(plan)
     }

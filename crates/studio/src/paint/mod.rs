@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Settings, Studio, StudioError,
+    controls::Steering,
     engine::Job,
     fill::{Mask, ModelSize, harmonise, prefill},
     generate::{NewTake, provenance, sampling},
@@ -55,6 +56,7 @@ pub struct FillPlan {
     settings: Settings,
     /// Without the prompt.
     sampling: Sampling,
+    steering: Steering,
     strength: f64,
     takes: u32,
     sheets: Vec<SheetPlan>,
@@ -146,6 +148,7 @@ impl FillPlan {
             prompt,
             settings: settings.clone(),
             sampling,
+            steering: Steering::default(),
             strength,
             takes,
             sheets: Vec::new(),
@@ -154,6 +157,12 @@ impl FillPlan {
             target,
             made_at: project.current_step(),
         })
+    }
+
+    /// Lets the request's controls steer the work, their pictures stretched over a part of the canvas.
+    fn steer(&mut self, settings: &Settings, rect: Rect) -> Result<(), StudioError> {
+        self.steering = Steering::new(&settings.controls, rect)?;
+        Ok(())
     }
 
     /// The areas of the canvas that will be painted, in the order of the work.
@@ -234,6 +243,8 @@ pub struct Painted {
     target: Target,
     made_at: StepId,
     seed: u64,
+    /// The pictures of the controls that the provenances name, as PNG.
+    control_pictures: Vec<Vec<u8>>,
     /// Whether known pixels may be covered.
     changes_known: bool,
 }
@@ -294,6 +305,7 @@ impl Studio {
         let native = plan.model_size().native;
         let mut how = provenance(plan.kind, &plan.sampling, &plan.model, strength, (native, native));
         wording.record(&mut how);
+        let control_pictures = plan.steering.record(&mut how);
         let sheets = Arc::new(plan.sheets);
         let mut done: Vec<PaintedSheet> = sheets
             .iter()
@@ -325,10 +337,12 @@ impl Studio {
                         done[place].provenance.context =
                             Some(Context { rect: window.context, hash: Some(prepared.hash) });
                     }
-                    let sampling = Sampling { seed, take: noise, ..plan.sampling.clone() };
+                    let (controls, pictures) = plan.steering.for_window(window.context, window.size)?;
+                    let sampling = Sampling { seed, take: noise, controls, ..plan.sampling.clone() };
                     let (width, height) = window.size;
                     let job = FillJob { sampling, width, height, strength: prepared.strength };
-                    let job = Job::Fill { job, image: prepared.image.clone(), mask: prepared.mask.clone() };
+                    let job = Job::Fill { job, image: prepared.image.clone(), mask: prepared.mask.clone() }
+                        .controlled(pictures);
                     self.hold(&plan.model).await?;
                     events(Event::Place { index, rect: window.context });
                     let output = self.run(&job, (index, count), events, cancel).await?;
@@ -364,6 +378,7 @@ impl Studio {
             target: plan.target,
             made_at: plan.made_at,
             seed: plan.sampling.seed,
+            control_pictures,
             changes_known,
         })
     }

@@ -7,7 +7,7 @@ use outframe_document::{
 
 use super::{FrameGrowth, Painted, PaintedSheet, Target};
 use crate::{
-    Pictures, StudioError,
+    Pictures, StudioError, controls,
     generate::generation_edit,
     pictures::encode_png,
     surface::{is_locked, is_plain, taken_up, touches},
@@ -61,6 +61,7 @@ impl Painted {
         });
         let is_changed = project.current_step() != self.made_at && !self.changes_known;
         let mut generations = Vec::new();
+        controls::store(project, &self.control_pictures)?;
         for sheet in self.sheets {
             let mask = if is_changed { hide_known(project, &sheet, self.target)? } else { sheet.mask };
             if mask.as_ref().is_some_and(|mask| mask.pixels().all(|pixel| pixel.0[0] == 0)) {

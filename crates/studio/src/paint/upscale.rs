@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Studio, model_size, scene_prompt};
 use crate::{
-    Pictures, Settings, StudioError, UpscalerEntry,
+    Pictures, Settings, StudioError, UpscalerEntry, controls,
     engine::Job,
     export::{describe, format_of, write_whole},
     fill::{Mask, ModelSize, prefill},
@@ -95,6 +95,7 @@ impl UpscalePlan {
         let rect = rect.ok_or(StudioError::NoPicture)?;
         let prompt = Prompt::of(request.prompt.as_deref(), || known_prompt(project, rect));
         request.settings.check(prompt.given().unwrap_or_default())?;
+        controls::refuse(&request.settings.controls, "An upscaling")?;
         let strength = request.strength.unwrap_or(UPSCALE_STRENGTH);
         if !(strength > 0.0 && strength <= 1.0) {
             return Err(StudioError::InvalidRequest(format!(

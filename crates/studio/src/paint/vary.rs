@@ -108,6 +108,8 @@ impl FillPlan {
         };
         let task = Task::Change { region: freedom, shown };
         plan.add_sheet(rect, vec![WindowPlan { context, size, scene, task }])?;
+        let frame = project.document().frames.first().map(|frame| frame.rect);
+        plan.steer(&request.settings, frame.filter(|frame| frame.intersection(&rect).is_some()).unwrap_or(picture))?;
         plan.painted.push(rect);
         Ok(plan)
     }
