@@ -310,11 +310,11 @@ def build(skip: bool) -> Path:
         say("Building (release)")
         for what in (
             ["-p", "outframe-cli", "-p", "outframe-engine"],
-            ["-p", "outframe-diffusion", "--example", "bench_unet"],
+            ["-p", "outframe-diffusion", "--example", "bench_engine"],
         ):
             if subprocess.run(["cargo", "build", "--release", "--quiet", *what], cwd=ROOT, check=False).returncode != 0:
                 raise BenchError("The build failed; see above. `make setup` prepares the machine.")
-    for program in ("outframe", "outframe-engine", "examples/bench_unet"):
+    for program in ("outframe", "outframe-engine", "examples/bench_engine"):
         if not (folder / program).exists():
             raise BenchError(f"{folder / program} is not there; run this without --no-build.")
     return folder
@@ -416,7 +416,7 @@ def bench_unet(programs: Path, python: Path, threads: int, rounds: int, keep: bo
             with Lines(peer, env) as writer:
                 writer.ask("write", folder=str(folder))
             (folder / "complete").touch()
-        return measure_unet([str(programs / "examples" / "bench_unet")], peer, env, folder, weights, threads, rounds)
+        return measure_unet([str(programs / "examples" / "bench_engine")], peer, env, folder, weights, threads, rounds)
     finally:
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)

@@ -86,7 +86,7 @@ def write_unet(folder: Path) -> dict[str, Any]:
 class UNetBench:
     """A UNet of diffusers with the inputs that Outframe's gets too."""
 
-    def __init__(self, folder: str, inputs: str, threads: int) -> None:
+    def __init__(self, folder: str, inputs: str, threads: int, kind: str = "f32") -> None:
         import torch
         from diffusers import UNet2DConditionModel
         from safetensors.torch import load_file
@@ -94,7 +94,9 @@ class UNetBench:
         torch.set_num_threads(threads)
         torch.set_grad_enabled(False)
         started = time.perf_counter()
-        self.net = UNet2DConditionModel.from_pretrained(folder).eval()
+        kinds = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
+        self.kind = kinds[kind]
+        self.net = UNet2DConditionModel.from_pretrained(folder, torch_dtype=self.kind).eval()
         self.seconds = time.perf_counter() - started
         self.inputs = load_file(inputs)
         self.layout = torch.contiguous_format
@@ -110,13 +112,14 @@ class UNetBench:
     def step(self, side: int) -> None:
         """One evaluation on a square of latents."""
         sample = self.inputs["sample"][:, :, :side, :side].contiguous(memory_format=self.layout)
-        self.output = self.net(sample, TIME, encoder_hidden_states=self.inputs["context"]).sample
+        context = self.inputs["context"].to(self.kind)
+        self.output = self.net(sample.to(self.kind), TIME, encoder_hidden_states=context).sample
 
     def compare(self, path: str) -> float:
         """The largest difference between the last output and one in a file."""
         from safetensors.torch import load_file
 
-        return (load_file(path)["output"] - self.output).abs().max().item()
+        return (load_file(path)["output"] - self.output.float()).abs().max().item()
 
 
 class StarterBench:

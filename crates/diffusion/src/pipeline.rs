@@ -535,7 +535,7 @@ impl Pipeline {
             let away = self.unet.forward(input, timestep, &conditioning.one(0)?)?;
             (away, self.unet.forward(input, timestep, &conditioning.one(1)?)?)
         } else {
-            let both = self.unet.forward(&Tensor::f_cat(&[input, input], 0)?, timestep, conditioning)?;
+            let both = self.unet.forward(input, timestep, conditioning)?;
             (both.f_narrow(0, 0, 1)?, both.f_narrow(0, 1, 1)?)
         };
         let led = away.f_add(&toward.f_sub(&away)?.f_mul_scalar(sampling.guidance)?)?;

@@ -7,7 +7,7 @@ use tch::{Device, Kind, Tensor};
 use crate::Error;
 use crate::adapters::slot::Slots;
 use crate::config::Config;
-use crate::layers::{Conv, GroupNorm, LayerNorm, Linear, attend, split_heads};
+use crate::layers::{Conv, GroupNorm, LayerNorm, Linear, attend, channels_last, split_heads};
 use crate::weights::{Keep, Scope, Source, Weights};
 
 /// What unet/config.json says.
@@ -226,6 +226,8 @@ fn refuse_what_is_not_built(config: &Config) -> Result<(), Error> {
 /// and what SDXL adds to the time.
 #[derive(Debug)]
 pub(crate) struct Conditioning {
+    /// For how many pictures it is, N: with guidance twice as many as are painted.
+    batch: i64,
     keys_values: Vec<(Tensor, Tensor)>,
     /// `[N, 4 * channels]`.
     added: Option<Tensor>,
@@ -343,7 +345,7 @@ impl UNet {
             }
             _ => None,
         };
-        Ok(Conditioning { keys_values, added })
+        Ok(Conditioning { batch: context.size3()?.0, keys_values, added })
     }
 
     /// The pooled prompt and the picture's sizes, `[N, 4 * channels]`; the same at every step.
@@ -366,10 +368,16 @@ impl UNet {
 
     /// The network's output `[N, out_channels, h, w]` in f32 for `input` `[N, in_channels, h, w]` at one time step.
     ///
+    /// When all N inputs are the same, as with guidance, give `[1, in_channels, h, w]`: what comes before the first place
+    /// where the prompts make a difference is then computed once.
+    ///
     /// Any `h` and `w` work: odd ones are upsampled back to the size that they had on the way down.
     pub(crate) fn forward(&self, input: &Tensor, timestep: f64, with: &Conditioning) -> Result<Tensor, Error> {
         let time = self.embed_time(timestep, with)?;
-        let mut x = self.conv_in.forward(&input.f_to_kind(self.kind)?)?;
+        let input = input.f_to_kind(self.kind)?;
+        // On the processor, norms, convolutions and the way into the transformers are fastest with the channels last.
+        let input = if self.device == Device::Cpu { channels_last(&input)? } else { input };
+        let mut x = self.conv_in.forward(&input)?;
         let mut skips = vec![x.shallow_clone()];
         for block in &self.down {
             x = block.forward(&x, &time, with, &mut skips)?;
@@ -380,8 +388,9 @@ impl UNet {
         for block in &self.up {
             x = block.forward(&x, &time, with, &mut skips)?;
         }
-        let x = self.norm_out.forward(&x)?.f_silu()?;
-        Ok(self.conv_out.forward(&x)?.f_to_kind(Kind::Float)?)
+        let x = self.conv_out.forward(&self.norm_out.forward(&x)?.f_silu_()?)?;
+        // A network without cross-attention never met the prompts.
+        Ok(repeated(&x, with.batch)?.f_to_kind(Kind::Float)?.f_contiguous()?)
     }
 
     /// SiLU of the time embedding, `[1, 4 * channels]`: the same for the whole batch, so it is computed for one, unless
@@ -544,13 +553,19 @@ struct Resnet {
 
 impl Resnet {
     fn forward(&self, x: &Tensor, time: &Tensor) -> Result<Tensor, Error> {
-        let hidden = self.conv_1.forward(&self.norm_1.forward(x)?.f_silu()?)?;
-        let shift = self.time.forward(time)?.f_unsqueeze(-1)?.f_unsqueeze(-1)?;
-        let hidden = hidden.f_add(&shift)?;
-        let hidden = self.conv_2.forward(&self.norm_2.forward(&hidden)?.f_silu()?)?;
+        let hidden = self.norm_1.forward(x)?.f_silu_()?;
+        let shift = self.time.forward(time)?;
+        let hidden = if shift.size2()?.0 == 1 {
+            // The same for all: then it is a bias, and the picture is passed over once less.
+            self.conv_1.forward_shifted(&hidden, &shift.f_squeeze_dim(0)?)?
+        } else {
+            self.conv_1.forward(&hidden)?.f_add(&shift.f_unsqueeze(-1)?.f_unsqueeze(-1)?)?
+        };
+        let mut hidden = self.conv_2.forward(&self.norm_2.forward(&hidden)?.f_silu_()?)?;
+        // `x` may be one for all of the batch.
         Ok(match &self.shortcut {
-            Some(conv) => conv.forward(x)?.f_add(&hidden)?,
-            None => x.f_add(&hidden)?,
+            Some(conv) => hidden.f_add_(&conv.forward(x)?)?,
+            None => hidden.f_add_(x)?,
         })
     }
 }
@@ -582,6 +597,10 @@ impl Attention {
 
     fn forward(&self, x: &Tensor, (key, value): &(Tensor, Tensor)) -> Result<Tensor, Error> {
         let query = split_heads(&self.query.forward(x)?, self.heads)?;
+        let (n, heads, length, width) = query.size4()?;
+        // One picture for all prompts.
+        let wanted = key.size4()?.0;
+        let query = if n < wanted { query.f_expand([wanted, heads, length, width], false)? } else { query };
         self.out.forward(&attend(&query, key, value, false)?)
     }
 }
@@ -602,18 +621,20 @@ struct TransformerLayer {
 impl TransformerLayer {
     fn forward(&self, x: &Tensor, with: &Conditioning) -> Result<Tensor, Error> {
         let normed = self.norm_1.forward(x)?;
-        let x = x.f_add(&self.own.forward(&normed, &self.own.keys_values(&normed)?)?)?;
+        let mut own = self.own.forward(&normed, &self.own.keys_values(&normed)?)?;
+        let x = own.f_add_(x)?;
         let prompt = with.keys_values.get(self.slot).ok_or_else(|| Error::Internal {
             doing: "attending to the prompt".to_owned(),
             message: "the conditioning is that of another network".to_owned(),
         })?;
-        let x = x.f_add(&self.cross.forward(&self.norm_2.forward(&x)?, prompt)?)?;
-        // GEGLU (Shazeer: "GLU variants improve transformer", 2020).
-        let mut halves = self.feed_in.forward(&self.norm_3.forward(&x)?)?.f_chunk(2, -1)?.into_iter();
-        let (Some(hidden), Some(gate)) = (halves.next(), halves.next()) else {
-            return Err(Error::from_torch_message("chunk gave fewer than two parts"));
-        };
-        Ok(x.f_add(&self.feed_out.forward(&hidden.f_mul(&gate.f_gelu("none")?)?)?)?)
+        let x = self.cross.forward(&self.norm_2.forward(&x)?, prompt)?.f_add_(&x)?;
+        // GEGLU (Shazeer: "GLU variants improve transformer", 2020). Each half is computed by its half of the weight:
+        // halves of one result would lie apart in memory, where the rest takes up to three times as long.
+        let normed = self.norm_3.forward(&x)?;
+        let (mut hidden, mut gate) =
+            (self.feed_in.forward_part(&normed, 0, 2)?, self.feed_in.forward_part(&normed, 1, 2)?);
+        let hidden = hidden.f_mul_(&gate.f_gelu_("none")?)?;
+        Ok(self.feed_out.forward(&hidden)?.f_add_(&x)?)
     }
 }
 
@@ -633,12 +654,14 @@ struct Transformer {
 
 impl Transformer {
     fn forward(&self, x: &Tensor, with: &Conditioning) -> Result<Tensor, Error> {
-        let (n, width, high, wide) = x.size4()?;
+        let (_, width, high, wide) = x.size4()?;
+        let plain = x.is_contiguous();
         let flatten = |x: &Tensor| -> Result<Tensor, Error> {
-            Ok(x.f_permute([0, 2, 3, 1])?.f_reshape([n, high * wide, width])?)
+            Ok(x.f_permute([0, 2, 3, 1])?.f_reshape([-1, high * wide, width])?)
         };
         let unflatten = |x: &Tensor| -> Result<Tensor, Error> {
-            Ok(x.f_reshape([n, high, wide, width])?.f_permute([0, 3, 1, 2])?.f_contiguous()?)
+            let x = x.f_reshape([-1, high, wide, width])?.f_permute([0, 3, 1, 2])?;
+            Ok(if plain { x.f_contiguous()? } else { x })
         };
         let normed = self.norm.forward(x)?;
         let mut hidden = match &self.project_in {
@@ -648,11 +671,11 @@ impl Transformer {
         for layer in &self.layers {
             hidden = layer.forward(&hidden, with)?;
         }
-        let out = match &self.project_out {
+        let mut out = match &self.project_out {
             Projection::Linear(linear) => unflatten(&linear.forward(&hidden)?)?,
             Projection::Conv(conv) => conv.forward(&unflatten(&hidden)?)?,
         };
-        Ok(out.f_add(x)?)
+        Ok(out.f_add_(x)?)
     }
 }
 
@@ -725,6 +748,7 @@ impl UpBlock {
             let skip = skips
                 .pop()
                 .ok_or_else(|| Error::from_torch_message("the up path has more layers than the down path"))?;
+            let skip = repeated(&skip, x.size4()?.0)?;
             x = resnet.forward(&Tensor::f_cat(&[x, skip], 1)?, time)?;
             if let Some(attention) = self.attentions.get(i) {
                 x = attention.forward(&x, with)?;
@@ -743,4 +767,12 @@ impl UpBlock {
         }
         Ok(x)
     }
+}
+
+/// `[1, ...]` as `[n, ...]`; others, and what already fits, as they are.
+fn repeated(x: &Tensor, n: i64) -> Result<Tensor, Error> {
+    if x.size4()?.0 == 1 && n > 1 {
+        return Ok(Tensor::f_cat(&vec![x; n as usize], 0)?);
+    }
+    Ok(x.shallow_clone())
 }

@@ -17,6 +17,7 @@ use tch::{Device, Kind, Tensor};
 use crate::Error;
 use crate::adapters::slot::{Slot, Slots};
 use crate::config::Config;
+use crate::layers::channels_last;
 
 /// No real header comes near this; the largest models' have about 400 kB.
 const MAX_HEADER: u64 = 32 << 20;
@@ -350,7 +351,13 @@ impl Weights {
             return Ok(view);
         }
         // Another device or format: these copy, and so does an unaligned tensor above; the map is not needed for it.
-        Ok(view.f_to_device(self.device)?.f_to_kind(self.kind)?)
+        let copy = if self.device == Device::Cpu && shape.len() == 4 {
+            // As convolutions on the processor want it; it costs nothing more where a copy is made anyway.
+            channels_last(&view)?.f_to_kind(self.kind)?
+        } else {
+            view.f_to_device(self.device)?.f_to_kind(self.kind)?
+        };
+        Ok(copy)
     }
 
     /// Ends the loading: every tensor in the file must have been used, but for those that are `harmless`.
