@@ -49,6 +49,7 @@ struct Bench {
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> Outcome<()> {
+    outframe_diffusion::keep_freed_memory();
     let mut bench = None;
     let mut out = std::io::stdout().lock();
     for line in std::io::stdin().lock().lines() {

@@ -195,18 +195,18 @@ impl Pipeline {
     pub fn load(path: &Path, options: &LoadOptions) -> Result<Self, Error> {
         guard("loading a model", || {
             let device = options.device.resolve()?;
-            let precision = options.precision.resolve(device);
             if let Some(threads) = options.threads {
                 tch::set_num_threads(i32::try_from(threads.clamp(1, 1024)).unwrap_or(1));
             }
             let model = Description::read(path, options.vae.as_deref())?;
+            let precision = options.precision.resolve_for(device, model.parameters);
             let sizes = Sizes::read(&model, device, precision.kind())?;
             if let Some(free) = options.free_memory.filter(|&free| device == Device::Cpu && sizes.loading() > free) {
                 let what = format!("loading {} as {precision}", model.info.name);
                 let advice = "close other programs, or use a smaller model".to_owned();
                 return Err(Error::TooLarge { what, needed: sizes.loading(), free, advice });
             }
-            let Description { info, unet, vae, text, schedule, parts } = model;
+            let Description { info, unet, vae, text, schedule, parts, .. } = model;
             let (unet, mut vae, text) = tch::no_grad(|| {
                 Ok::<_, Error>((
                     UNet::load(unet, &parts.unet.1, device, precision.kind())?,

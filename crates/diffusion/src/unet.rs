@@ -241,6 +241,7 @@ impl Conditioning {
         };
         let keys_values = self.keys_values.iter().map(|(keys, values)| Ok((part(keys)?, part(values)?)));
         Ok(Self {
+            batch: 1,
             keys_values: keys_values.collect::<Result<_, Error>>()?,
             added: self.added.as_ref().map(part).transpose()?,
         })

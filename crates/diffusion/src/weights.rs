@@ -351,12 +351,16 @@ impl Weights {
             return Ok(view);
         }
         // Another device or format: these copy, and so does an unaligned tensor above; the map is not needed for it.
+        // The pages are no longer needed: otherwise the file would count as memory of this process, beside the copies.
+        let done = Pages { map: self.maps.get(entry.file).map(|(_, map)| &**map), start: entry.start, end: entry.end };
         let copy = if self.device == Device::Cpu && shape.len() == 4 {
             // As convolutions on the processor want it; it costs nothing more where a copy is made anyway.
             channels_last(&view)?.f_to_kind(self.kind)?
         } else {
             view.f_to_device(self.device)?.f_to_kind(self.kind)?
         };
+        drop(view);
+        done.release();
         Ok(copy)
     }
 
@@ -426,6 +430,32 @@ fn map_file(file: &File) -> std::io::Result<Mmap> {
     // the file while it is in use is the same trust that every program puts into its own shared libraries; should it
     // happen, this process gets a bus error, which the engine's supervisor reports and survives.
     unsafe { Mmap::map(file) }
+}
+
+/// A stretch of a mapped file that was copied.
+struct Pages<'a> {
+    map: Option<&'a Mmap>,
+    start: usize,
+    end: usize,
+}
+
+impl Pages<'_> {
+    /// Lets the operating system take back the whole pages in this stretch. Nothing is lost: should they be asked for
+    /// again, they come from the file.
+    #[cfg(unix)]
+    #[allow(unsafe_code, reason = "giving pages back is unsafe for mappings whose memory is not that of a file")]
+    fn release(&self) {
+        const PAGE: usize = 1 << 16;
+        let (first, last) = (self.start.next_multiple_of(PAGE), self.end / PAGE * PAGE);
+        if let (Some(map), true) = (self.map, first < last) {
+            // SAFETY: the mapping is read-only and of a file, so its pages hold what the file holds, before and after.
+            // It is only advice: when it fails, the memory stays in use.
+            let _ = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, first, last - first) };
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn release(&self) {}
 }
 
 #[allow(unsafe_code, reason = "a tensor over mapped memory borrows it, which the type system cannot follow into C++")]

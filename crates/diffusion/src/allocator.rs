@@ -1,0 +1,25 @@
+//! How the C library hands out memory to libtorch.
+//!
+//! A step allocates and frees the same hundreds of tensors as the one before. By its defaults, glibc gives the large
+//! ones back to the operating system each time, which must then clear every page again: an eighth of a step's time.
+
+/// Lets freed memory stay in this process for the next tensor. For programs that paint, once, at their start, and
+/// which give it back by `malloc_trim` when a job has ended. Does nothing where the C library is not glibc.
+pub fn keep_freed_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        // A limit that is never reached: the program decides instead.
+        const ALL: libc::c_int = libc::c_int::MAX;
+        const AHEAD: libc::c_int = 64 << 20;
+        set(libc::M_MMAP_MAX, 0);
+        set(libc::M_TRIM_THRESHOLD, ALL);
+        set(libc::M_TOP_PAD, AHEAD);
+    }
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[allow(unsafe_code, reason = "a function of the C library")]
+fn set(parameter: libc::c_int, value: libc::c_int) {
+    // SAFETY: it takes two numbers, checks them, and takes the allocator's own lock.
+    unsafe { libc::mallopt(parameter, value) };
+}
