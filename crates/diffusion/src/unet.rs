@@ -279,7 +279,7 @@ pub(crate) struct UNet {
 impl UNet {
     /// Loads the weights that belong to a configuration.
     pub(crate) fn load(config: UNetConfig, source: &Source, device: Device, kind: Kind) -> Result<Self, Error> {
-        let weights = Weights::open_source(source, device, kind)?;
+        let weights = Weights::open_source(source, device, kind)?.with_channels_last();
         let at = weights.root();
         let first = config.channels[0];
         let time = first * 4;

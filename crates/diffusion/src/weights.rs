@@ -85,6 +85,8 @@ pub(crate) struct Weights {
     borrowed: RefCell<bool>,
     device: Device,
     kind: Kind,
+    /// Whether convolutions' weights are handed out with the channels last in memory, where they are copied anyway.
+    channels_last: bool,
 }
 
 /// The weights of a network in a folder of a model: the plain name first, then the half-precision variant, then the
@@ -155,6 +157,7 @@ impl Weights {
             borrowed: RefCell::new(false),
             device,
             kind,
+            channels_last: false,
         };
         weights.add_file(path)?;
         Ok(weights)
@@ -173,6 +176,13 @@ impl Weights {
             weights.rename(names)?;
         }
         Ok(weights)
+    }
+
+    /// Hands out copies of convolutions' weights as a network on the processor wants them that computes with the channels
+    /// last. What lies in the file in the wanted format stays there as it is.
+    pub(crate) fn with_channels_last(mut self) -> Self {
+        self.channels_last = self.device == Device::Cpu;
+        self
     }
 
     /// Replaces the names of the file by the wanted ones.
@@ -353,8 +363,7 @@ impl Weights {
         // Another device or format: these copy, and so does an unaligned tensor above; the map is not needed for it.
         // The pages are no longer needed: otherwise the file would count as memory of this process, beside the copies.
         let done = Pages { map: self.maps.get(entry.file).map(|(_, map)| &**map), start: entry.start, end: entry.end };
-        let copy = if self.device == Device::Cpu && shape.len() == 4 {
-            // As convolutions on the processor want it; it costs nothing more where a copy is made anyway.
+        let copy = if self.channels_last && shape.len() == 4 {
             channels_last(&view)?.f_to_kind(self.kind)?
         } else {
             view.f_to_device(self.device)?.f_to_kind(self.kind)?

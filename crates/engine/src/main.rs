@@ -231,7 +231,7 @@ impl Worker {
             }
             Request::Hello { .. } | Request::Cancel { .. } | Request::Status { .. } | Request::Shutdown => {}
         }
-        diffusion::give_back();
+        memory::give_back();
     }
 
     fn load(
