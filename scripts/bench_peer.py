@@ -180,6 +180,45 @@ class StarterBench:
             Image.fromarray(pixels).save(path)
 
 
+class ModelBench:
+    """A whole pipeline of diffusers, as `bench_model` is one of Outframe."""
+
+    def __init__(self, path: str, precision: str, threads: int, channels_last: bool) -> None:
+        import torch
+        from diffusers import DiffusionPipeline
+
+        torch.set_num_threads(threads)
+        torch.set_grad_enabled(False)
+        started = time.perf_counter()
+        kind = {"f32": torch.float32, "bf16": torch.bfloat16}[precision]
+        self.pipe = DiffusionPipeline.from_pretrained(path, torch_dtype=kind, local_files_only=True)
+        # As Outframe's: the autoencoder computes in f32.
+        self.pipe.vae.to(torch.float32)
+        if channels_last:
+            self.pipe.unet.to(memory_format=torch.channels_last)
+        self.pipe.set_progress_bar_config(disable=True)
+        self.seconds = time.perf_counter() - started
+
+    def paint(self, prompt: str, size: int, steps: int, guidance: float) -> list[tuple[float, float]]:
+        """Clock and processor seconds at the beginning, after each step and at the end."""
+        import torch
+
+        started = time.perf_counter()
+        marks = [(0.0, time.process_time())]
+
+        def mark(*_: Any) -> dict[str, Any]:
+            marks.append((time.perf_counter() - started, time.process_time()))
+            return {}
+
+        latents = self.pipe(
+            prompt, height=size, width=size, num_inference_steps=steps, guidance_scale=guidance, output_type="latent",
+            generator=torch.manual_seed(1), callback_on_step_end=lambda pipe, step, when, tensors: mark(),
+        ).images  # fmt: skip
+        self.pipe.vae.decode(latents.float() / self.pipe.vae.config.scaling_factor)
+        mark()
+        return marks
+
+
 def main() -> None:
     """Obey commands until the input ends."""
     bench: Any = None
@@ -197,6 +236,11 @@ def main() -> None:
             elif what == "load-starter":
                 bench = StarterBench(**command)
                 answer = {"seconds": bench.seconds}
+            elif what == "load-model":
+                bench = ModelBench(**command)
+                answer = {"seconds": bench.seconds}
+            elif what == "paint-model":
+                answer = {"marks": bench.paint(**command)}
             elif what == "compare":
                 answer = {"difference": bench.compare(**command)}
             else:
