@@ -42,7 +42,7 @@ PAINTING = {"size": 256, "steps": 15, "guidance": 3.0}
 SIDE = 64  # latents along a side of a 512 x 512 picture
 GB = 1e9
 NEEDS = {"quick": {"memory": 3 * GB, "disk": 0.1 * GB}, "full": {"memory": 11 * GB, "disk": 5 * GB}, "venv": 8 * GB}
-GOALS = {"step": 1.0, "load": 0.25, "memory": 1.25}
+GOALS = {"step": 0.9, "load": 0.25, "memory": 1.25}
 
 
 class BenchError(Exception):
@@ -143,8 +143,8 @@ class Lines(Process):
         return answer
 
     def step(self, side: int) -> Cost:
-        """One evaluation of the UNet."""
-        return self.cost(lambda: self.ask("step", side=side))[0]
+        """One evaluation of the UNet for a picture with guidance: the same latents for both prompts."""
+        return self.cost(lambda: self.ask("step", side=side, alike=True))[0]
 
 
 class Engine(Process):
@@ -496,7 +496,9 @@ def goals_of(unet: dict[str, Any]) -> list[dict[str, Any]]:
     """The goals and whether this run met them."""
     ours, theirs = unet["outframe"], unet["python"]
     return [
-        judge("step, CPU-seconds, of Python's", ours["step"]["cpu"] / theirs["step"]["cpu"], GOALS["step"]),
+        judge("step, CPU-seconds, of Python's best",
+              max(ours["step"]["cpu"] / theirs["step"]["cpu"],
+                  ours["step_beside_channels_last"]["cpu"] / theirs["step_channels_last"]["cpu"]), GOALS["step"]),
         judge("load to first step, of Python's", ours["load"]["call"] / theirs["load"]["call"], GOALS["load"]),
         judge("peak memory, of the weights", ours["memory"]["peak"] / unet["settings"]["weights_bytes"],
               GOALS["memory"]),

@@ -2,7 +2,7 @@
 //!
 //! This is the engine's side of the comparison in `scripts/bench.py`, which measures time and memory from outside.
 //! The commands: `{"do": "load", "folder": ..., "inputs": ..., "threads": N}`, `{"do": "step", "side": N}` (a square of
-//! N latents) and `{"do": "save", "path": ...}` for the last step's output.
+//! N latents; with `"alike": true` the first of the batch stands for all, as in guidance) and `{"do": "save", "path": ...}` for the last step's output.
 
 use std::collections::HashMap;
 use std::io::{BufRead as _, Write as _};

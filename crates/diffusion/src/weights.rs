@@ -554,6 +554,16 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn pages_that_were_copied_can_be_read_again() {
+        let numbers: Vec<u8> = (0..200_000).flat_map(|n| half::f16::from_f32(n as f32).to_le_bytes()).collect();
+        let view = safetensors::tensor::TensorView::new(Dtype::F16, vec![200_000], &numbers).unwrap();
+        let weights = open(&safetensors::serialize([("a", view)], None).unwrap()).unwrap();
+        let first = weights.take("a", &[200_000]).unwrap();
+        let again = weights.take("a", &[200_000]).unwrap();
+        assert!(first.equal(&again) && again.double_value(&[150]) == 150.0);
+    }
+
+    #[test]
     fn names_and_shapes_are_checked() {
         let weights = open(&sample()).unwrap();
         assert!(matches!(weights.take("c", &[1]), Err(Error::MissingTensor { tensor, .. }) if tensor == "c"));
