@@ -42,7 +42,7 @@ PAINTING = {"size": 256, "steps": 15, "guidance": 3.0}
 SIDE = 64  # latents along a side of a 512 x 512 picture
 GB = 1e9
 NEEDS = {"quick": {"memory": 3 * GB, "disk": 0.1 * GB}, "full": {"memory": 11 * GB, "disk": 5 * GB}, "venv": 8 * GB}
-GOALS = {"step": 1.0, "load": 0.25, "memory": 1.25}
+GOALS = {"step": 0.9, "load": 0.25, "memory": 1.25}
 
 
 class BenchError(Exception):
@@ -143,8 +143,8 @@ class Lines(Process):
         return answer
 
     def step(self, side: int) -> Cost:
-        """One evaluation of the UNet."""
-        return self.cost(lambda: self.ask("step", side=side))[0]
+        """One evaluation of the UNet for a picture with guidance: the same latents for both prompts."""
+        return self.cost(lambda: self.ask("step", side=side, alike=True))[0]
 
 
 class Engine(Process):
@@ -310,11 +310,11 @@ def build(skip: bool) -> Path:
         say("Building (release)")
         for what in (
             ["-p", "outframe-cli", "-p", "outframe-engine"],
-            ["-p", "outframe-diffusion", "--example", "bench_unet"],
+            ["-p", "outframe-diffusion", "--example", "bench_engine"],
         ):
             if subprocess.run(["cargo", "build", "--release", "--quiet", *what], cwd=ROOT, check=False).returncode != 0:
                 raise BenchError("The build failed; see above. `make setup` prepares the machine.")
-    for program in ("outframe", "outframe-engine", "examples/bench_unet"):
+    for program in ("outframe", "outframe-engine", "examples/bench_engine"):
         if not (folder / program).exists():
             raise BenchError(f"{folder / program} is not there; run this without --no-build.")
     return folder
@@ -416,7 +416,7 @@ def bench_unet(programs: Path, python: Path, threads: int, rounds: int, keep: bo
             with Lines(peer, env) as writer:
                 writer.ask("write", folder=str(folder))
             (folder / "complete").touch()
-        return measure_unet([str(programs / "examples" / "bench_unet")], peer, env, folder, weights, threads, rounds)
+        return measure_unet([str(programs / "examples" / "bench_engine")], peer, env, folder, weights, threads, rounds)
     finally:
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)
@@ -496,7 +496,9 @@ def goals_of(unet: dict[str, Any]) -> list[dict[str, Any]]:
     """The goals and whether this run met them."""
     ours, theirs = unet["outframe"], unet["python"]
     return [
-        judge("step, CPU-seconds, of Python's", ours["step"]["cpu"] / theirs["step"]["cpu"], GOALS["step"]),
+        judge("step, CPU-seconds, of Python's best",
+              max(ours["step"]["cpu"] / theirs["step"]["cpu"],
+                  ours["step_beside_channels_last"]["cpu"] / theirs["step_channels_last"]["cpu"]), GOALS["step"]),
         judge("load to first step, of Python's", ours["load"]["call"] / theirs["load"]["call"], GOALS["load"]),
         judge("peak memory, of the weights", ours["memory"]["peak"] / unet["settings"]["weights_bytes"],
               GOALS["memory"]),

@@ -78,7 +78,8 @@ def write_unet(folder: Path) -> dict[str, Any]:
                 (part * np.float32(scale) + np.float32(centre)).tofile(file)
                 left -= len(part)
     generator = torch.Generator().manual_seed(2)
-    sample, context = torch.randn(2, 4, 64, 64, generator=generator), torch.randn(2, 77, 768, generator=generator)
+    sample, context = torch.randn(1, 4, 64, 64, generator=generator), torch.randn(2, 77, 768, generator=generator)
+    sample = sample.repeat(2, 1, 1, 1)  # guidance asks about the same latents twice
     save_file({"sample": sample, "context": context}, folder / "inputs.safetensors")
     return {"bytes": path.stat().st_size, "parameters": end // 4}
 
@@ -86,7 +87,7 @@ def write_unet(folder: Path) -> dict[str, Any]:
 class UNetBench:
     """A UNet of diffusers with the inputs that Outframe's gets too."""
 
-    def __init__(self, folder: str, inputs: str, threads: int) -> None:
+    def __init__(self, folder: str, inputs: str, threads: int, kind: str = "f32") -> None:
         import torch
         from diffusers import UNet2DConditionModel
         from safetensors.torch import load_file
@@ -94,7 +95,9 @@ class UNetBench:
         torch.set_num_threads(threads)
         torch.set_grad_enabled(False)
         started = time.perf_counter()
-        self.net = UNet2DConditionModel.from_pretrained(folder).eval()
+        kinds = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
+        self.kind = kinds[kind]
+        self.net = UNet2DConditionModel.from_pretrained(folder, torch_dtype=self.kind).eval()
         self.seconds = time.perf_counter() - started
         self.inputs = load_file(inputs)
         self.layout = torch.contiguous_format
@@ -107,16 +110,17 @@ class UNetBench:
         self.layout = torch.channels_last
         self.net = self.net.to(memory_format=self.layout)
 
-    def step(self, side: int) -> None:
-        """One evaluation on a square of latents."""
+    def step(self, side: int, alike: bool) -> None:
+        """One evaluation on a square of latents; `alike` tells Outframe's side that both of the batch are the same."""
         sample = self.inputs["sample"][:, :, :side, :side].contiguous(memory_format=self.layout)
-        self.output = self.net(sample, TIME, encoder_hidden_states=self.inputs["context"]).sample
+        context = self.inputs["context"].to(self.kind)
+        self.output = self.net(sample.to(self.kind), TIME, encoder_hidden_states=context).sample
 
     def compare(self, path: str) -> float:
         """The largest difference between the last output and one in a file."""
         from safetensors.torch import load_file
 
-        return (load_file(path)["output"] - self.output).abs().max().item()
+        return (load_file(path)["output"] - self.output.float()).abs().max().item()
 
 
 class StarterBench:
@@ -177,6 +181,45 @@ class StarterBench:
             Image.fromarray(pixels).save(path)
 
 
+class ModelBench:
+    """A whole pipeline of diffusers, as `bench_model` is one of Outframe."""
+
+    def __init__(self, path: str, precision: str, threads: int, channels_last: bool) -> None:
+        import torch
+        from diffusers import DiffusionPipeline
+
+        torch.set_num_threads(threads)
+        torch.set_grad_enabled(False)
+        started = time.perf_counter()
+        kind = {"f32": torch.float32, "bf16": torch.bfloat16}[precision]
+        self.pipe = DiffusionPipeline.from_pretrained(path, torch_dtype=kind, local_files_only=True)
+        # As Outframe's: the autoencoder computes in f32.
+        self.pipe.vae.to(torch.float32)
+        if channels_last:
+            self.pipe.unet.to(memory_format=torch.channels_last)
+        self.pipe.set_progress_bar_config(disable=True)
+        self.seconds = time.perf_counter() - started
+
+    def paint(self, prompt: str, size: int, steps: int, guidance: float) -> list[tuple[float, float]]:
+        """Clock and processor seconds at the beginning, after each step and at the end."""
+        import torch
+
+        started = time.perf_counter()
+        marks = [(0.0, time.process_time())]
+
+        def mark(*_: Any) -> dict[str, Any]:
+            marks.append((time.perf_counter() - started, time.process_time()))
+            return {}
+
+        latents = self.pipe(
+            prompt, height=size, width=size, num_inference_steps=steps, guidance_scale=guidance, output_type="latent",
+            generator=torch.manual_seed(1), callback_on_step_end=lambda pipe, step, when, tensors: mark(),
+        ).images  # fmt: skip
+        self.pipe.vae.decode(latents.float() / self.pipe.vae.config.scaling_factor)
+        mark()
+        return marks
+
+
 def main() -> None:
     """Obey commands until the input ends."""
     bench: Any = None
@@ -194,6 +237,11 @@ def main() -> None:
             elif what == "load-starter":
                 bench = StarterBench(**command)
                 answer = {"seconds": bench.seconds}
+            elif what == "load-model":
+                bench = ModelBench(**command)
+                answer = {"seconds": bench.seconds}
+            elif what == "paint-model":
+                answer = {"marks": bench.paint(**command)}
             elif what == "compare":
                 answer = {"difference": bench.compare(**command)}
             else:

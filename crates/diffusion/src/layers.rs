@@ -26,6 +26,15 @@ impl Linear {
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor, Error> {
         Ok(x.f_linear(&self.weight.weight(), self.bias.as_ref())?)
     }
+
+    /// One of so many equal parts of the output.
+    pub(crate) fn forward_part(&self, x: &Tensor, part: i64, of: i64) -> Result<Tensor, Error> {
+        let weight = self.weight.weight();
+        let size = weight.size2()?.0 / of;
+        let narrow = |tensor: &Tensor| tensor.f_narrow(0, part * size, size);
+        let bias = self.bias.as_ref().map(narrow).transpose()?;
+        Ok(x.f_linear(&narrow(&weight)?, bias)?)
+    }
 }
 
 /// A convolution with square kernel, in and out `[N, C, H, W]`, padded to keep the size at stride 1.
@@ -56,8 +65,17 @@ impl Conv {
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor, Error> {
+        self.forward_with(x, &self.bias)
+    }
+
+    /// With `shift` `[C]` added to the result.
+    pub(crate) fn forward_shifted(&self, x: &Tensor, shift: &Tensor) -> Result<Tensor, Error> {
+        self.forward_with(x, &self.bias.f_add(shift)?)
+    }
+
+    fn forward_with(&self, x: &Tensor, bias: &Tensor) -> Result<Tensor, Error> {
         let (stride, padding) = ([self.stride; 2], [self.padding; 2]);
-        Ok(x.f_conv2d(&self.weight.weight(), Some(&self.bias), stride, padding, [1, 1], 1)?)
+        Ok(x.f_conv2d(&self.weight.weight(), Some(bias), stride, padding, [1, 1], 1)?)
     }
 }
 
@@ -97,6 +115,11 @@ impl LayerNorm {
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor, Error> {
         Ok(x.f_layer_norm([self.width], Some(&self.weight), Some(&self.bias), self.eps, true)?)
     }
+}
+
+/// `[N, C, H, W]` with the channels of a place beside each other in memory; the shape stays.
+pub(crate) fn channels_last(x: &Tensor) -> Result<Tensor, Error> {
+    Ok(x.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_permute([0, 3, 1, 2])?)
 }
 
 /// Splits `[N, L, heads * d]` into `[N, heads, L, d]`.

@@ -31,6 +31,7 @@
 //! ```
 
 mod adapters;
+mod allocator;
 mod config;
 mod device;
 mod encoder;
@@ -55,10 +56,11 @@ mod weights;
 
 pub use adapters::embedding::Embedding;
 pub use adapters::lora::Lora;
+pub use allocator::keep_freed_memory;
 pub use device::{DeviceChoice, Precision};
 pub use error::Error;
 pub use estimate::{Economies, Estimate, JobSize};
-pub use model::{Defaults, ModelInfo, inspect, weights_hash, weights_stamp};
+pub use model::{Defaults, ModelInfo, Unused, inspect, weights_hash, weights_stamp};
 pub use pipeline::{Fill, Generate, LoadOptions, Observer, Output, Pipeline, Progress, Sampling, Walk};
 pub use scheduler::SAMPLERS;
 pub use tiling::Tiling;

@@ -1,6 +1,6 @@
 //! What a model is, known from its configuration files and weight headers alone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -11,7 +11,7 @@ use crate::Error;
 use crate::config::Config;
 use crate::scheduler::{Prediction, SAMPLERS, Schedule};
 use crate::single;
-use crate::text::{TextInfo, TextKind, TextPart, Tokenizer};
+use crate::text::{self, TextInfo, TextKind, TextPart, Tokenizer};
 use crate::unet::{AddedConfig, UNetConfig};
 use crate::vae::VaeConfig;
 use crate::weights::{Source, Weights, find_files};
@@ -47,6 +47,38 @@ pub struct ModelInfo {
     pub hash: String,
     /// The settings that suit it.
     pub defaults: Defaults,
+    /// Tensors of its files that painting does not need, by reason. Any other tensor without a place is an error.
+    #[serde(default)]
+    pub unused: Unused,
+}
+
+/// Tensors that are in a model's files and not used.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Unused(pub BTreeMap<String, Vec<String>>);
+
+impl Unused {
+    /// Notes a tensor.
+    pub(crate) fn add(&mut self, reason: &str, name: &str) {
+        self.0.entry(reason.to_owned()).or_default().push(name.to_owned());
+    }
+
+    /// Notes those of a network's weights that a loader leaves out.
+    fn add_from(&mut self, source: &Source, reason: impl Fn(&str) -> Option<&'static str>) -> Result<(), Error> {
+        // Files in another layout are sorted where their names are translated.
+        if source.names.is_none() {
+            for (name, _) in Weights::open_source(source, Device::Cpu, Kind::Float)?.tensors() {
+                if let Some(reason) = reason(name) {
+                    self.add(reason, name);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.values().map(Vec::len).sum()
+    }
 }
 
 impl ModelInfo {
@@ -117,6 +149,8 @@ pub(crate) struct Parts {
     pub(crate) scheduler: Config,
     /// `outframe.json`.
     pub(crate) own: Option<Config>,
+    /// What a single file holds beside the model.
+    pub(crate) unused: Unused,
 }
 
 impl Parts {
@@ -188,6 +222,7 @@ impl Parts {
             text,
             scheduler: Config::read(&dir.join("scheduler/scheduler_config.json"))?,
             own: Config::read_optional(&dir.join("outframe.json"))?,
+            unused: Unused::default(),
             index,
         })
     }
@@ -221,6 +256,8 @@ pub(crate) fn safe_file(path: &Path) -> Result<(), Error> {
 #[derive(Debug)]
 pub(crate) struct Description {
     pub(crate) info: ModelInfo,
+    /// Numbers in the denoising network's weights.
+    pub(crate) parameters: u64,
     pub(crate) unet: UNetConfig,
     pub(crate) vae: VaeConfig,
     pub(crate) text: TextInfo,
@@ -283,10 +320,22 @@ impl Description {
             let read = |source| Error::Read { path: file.to_path_buf(), source };
             weight_bytes += std::fs::metadata(file).map_err(read)?.len();
         }
+        let mut unused = parts.unused.clone();
+        for (i, part) in parts.text.iter().enumerate() {
+            // SDXL's second encoder does project.
+            let projects = i == 1;
+            unused.add_from(&part.source, |name| {
+                text::unused(name).filter(|_| !(projects && name == "text_projection.weight"))
+            })?;
+        }
+        unused.add_from(&parts.unet.1, |name| name.ends_with(".position_ids").then_some("a constant"))?;
+        let weights = Weights::open_source(&parts.unet.1, Device::Cpu, Kind::Float)?;
+        let parameters = weights.tensors().map(|(_, shape)| shape.iter().product::<i64>() as u64).sum();
         let info = ModelInfo {
+            unused,
             name: name.unwrap_or_else(|| parts.name.clone()),
             family: if fills { format!("{family}, inpainting") } else { family.to_owned() },
-            stored_as: Weights::open_source(&parts.unet.1, Device::Cpu, Kind::Float)?.stored_as(),
+            stored_as: weights.stored_as(),
             in_channels: unet.in_channels,
             latent_channels: latent,
             vae_factor: vae.factor(),
@@ -298,7 +347,7 @@ impl Description {
             hash: String::new(),
             defaults,
         };
-        Ok(Self { info, unet, vae, text, schedule, parts })
+        Ok(Self { info, parameters, unet, vae, text, schedule, parts })
     }
 }
 

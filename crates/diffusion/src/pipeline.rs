@@ -213,18 +213,18 @@ impl Pipeline {
     pub fn load(path: &Path, options: &LoadOptions) -> Result<Self, Error> {
         guard("loading a model", || {
             let device = options.device.resolve()?;
-            let precision = options.precision.resolve(device);
             if let Some(threads) = options.threads {
                 tch::set_num_threads(i32::try_from(threads.clamp(1, 1024)).unwrap_or(1));
             }
             let model = Description::read(path, options.vae.as_deref())?;
+            let precision = options.precision.resolve_for(device, model.parameters);
             let sizes = Sizes::read(&model, device, precision.kind())?;
             if let Some(free) = options.free_memory.filter(|&free| device == Device::Cpu && sizes.loading() > free) {
                 let what = format!("loading {} as {precision}", model.info.name);
                 let advice = "close other programs, or use a smaller model".to_owned();
                 return Err(Error::TooLarge { what, needed: sizes.loading(), free, advice });
             }
-            let Description { info, unet, vae, text, schedule, parts } = model;
+            let Description { info, unet, vae, text, schedule, parts, .. } = model;
             let (unet, mut vae, text) = tch::no_grad(|| {
                 Ok::<_, Error>((
                     UNet::load(unet, &parts.unet.1, device, precision.kind())?,
@@ -573,7 +573,7 @@ impl Pipeline {
         let (away, toward) = if self.economies.one_by_one {
             (ask(input, &conditioning.one(0)?)?, ask(input, &conditioning.one(1)?)?)
         } else {
-            let both = ask(&Tensor::f_cat(&[input, input], 0)?, conditioning)?;
+            let both = ask(input, conditioning)?;
             (both.f_narrow(0, 0, 1)?, both.f_narrow(0, 1, 1)?)
         };
         let led = away.f_add(&toward.f_sub(&away)?.f_mul_scalar(sampling.guidance)?)?;

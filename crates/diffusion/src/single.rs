@@ -13,7 +13,7 @@ use tch::{Device, Kind};
 
 use crate::Error;
 use crate::config::{Config, read_small};
-use crate::model::Parts;
+use crate::model::{Parts, Unused};
 use crate::text::{TextPart, Tokenizer};
 use crate::weights::{Place, Source, Weights};
 
@@ -39,12 +39,29 @@ const IGNORED_STARTS: [&str; 8] = [
     "denoiser.",
 ];
 const IGNORED: [&str; 7] = ["betas", "scale_factor", "logvar", "lvlb_weights", "global_step", "v_pred", "ztsnr"];
+/// Those among the ignored that mark what the network predicts.
+const MARKS: [&str; 2] = ["v_pred", "ztsnr"];
 const IGNORED_ENDS: [&str; 3] = [".position_ids", ".logit_scale", ".attn_mask"];
 
 pub(crate) fn ignored(name: &str) -> bool {
     IGNORED_STARTS.iter().any(|start| name.starts_with(start))
         || IGNORED.contains(&name)
         || IGNORED_ENDS.iter().any(|end| name.ends_with(end))
+}
+
+/// Why an ignored tensor is of no use for painting.
+fn reason(name: &str) -> &'static str {
+    if name.contains("model_ema.") {
+        "a second copy of the weights, averaged over the training"
+    } else if name.starts_with("first_stage_model.loss.") || ["logvar", "lvlb_weights", "global_step"].contains(&name) {
+        "only used in training"
+    } else if MARKS.contains(&name) {
+        "marks what the network predicts; read from its presence"
+    } else if IGNORED_ENDS.iter().any(|end| name.ends_with(end)) {
+        "a constant of the text encoder, or what only compares text with pictures"
+    } else {
+        "the noise schedule, which is computed"
+    }
 }
 
 pub(crate) type Names = BTreeMap<String, Place>;
@@ -71,8 +88,10 @@ pub(crate) fn read(path: &Path) -> Result<Parts, Error> {
     let vae_levels = levels(&weights, VAE);
     let last_layer = format!("{SD_2}transformer.resblocks.{}.", open_clip_layers(&weights, SD_2).saturating_sub(1));
     let mut unknown = Vec::new();
+    let mut unused = Unused::default();
     for (key, _) in weights.tensors() {
         let known = if ignored(key) {
+            unused.add(reason(key), key);
             true
         } else if let Some(name) = key.strip_prefix(UNET) {
             unet.name(name).map(|name| unet_names.insert(name, plain(key))).is_some()
@@ -84,7 +103,12 @@ pub(crate) fn read(path: &Path) -> Result<Parts, Error> {
             open_clip_names(name, key, &mut text_names[1])
         } else if let Some(name) = key.strip_prefix(SD_2).filter(|_| family == Family::Sd2) {
             // SD 2.x was trained with the states before the last layer, so that layer has no use.
-            name == "text_projection" || key.starts_with(&last_layer) || open_clip_names(name, key, &mut text_names[0])
+            if name == "text_projection" || key.starts_with(&last_layer) {
+                unused.add("the text encoder's last layer, which this family leaves out", key);
+                true
+            } else {
+                open_clip_names(name, key, &mut text_names[0])
+            }
         } else {
             false
         };
@@ -126,6 +150,7 @@ pub(crate) fn read(path: &Path) -> Result<Parts, Error> {
         text: texts,
         scheduler: Config::derived(path, scheduler),
         own: None,
+        unused,
     })
 }
 

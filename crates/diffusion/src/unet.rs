@@ -10,7 +10,7 @@ use tch::{Device, Kind, Tensor};
 use crate::Error;
 use crate::adapters::slot::Slots;
 use crate::config::Config;
-use crate::layers::{Conv, GroupNorm, LayerNorm, Linear, attend, split_heads};
+use crate::layers::{Conv, GroupNorm, LayerNorm, Linear, attend, channels_last, split_heads};
 use crate::unet::control::Residuals;
 use crate::weights::{Keep, Scope, Source, Weights};
 
@@ -232,6 +232,10 @@ fn refuse_what_is_not_built(config: &Config) -> Result<(), Error> {
 /// and what SDXL adds to the time.
 #[derive(Debug)]
 pub(crate) struct Conditioning {
+    /// For how many pictures it is, N: with guidance twice as many as are painted.
+    batch: i64,
+    /// Whether it is that of the negative prompt alone.
+    away: bool,
     keys_values: Vec<(Tensor, Tensor)>,
     /// `[N, 4 * channels]`.
     added: Option<Tensor>,
@@ -240,15 +244,18 @@ pub(crate) struct Conditioning {
 }
 
 impl Conditioning {
-    /// That of one of the prompts only; `index` counts them.
+    /// That of one of the prompts only; `index` counts them, the negative one first.
     pub(crate) fn one(&self, index: i64) -> Result<Self, Error> {
         let part = |x: &Tensor| -> Result<Tensor, Error> {
             Ok(if x.size().first() == Some(&1) { x.shallow_clone() } else { x.f_narrow(0, index, 1)? })
         };
         let keys_values = self.keys_values.iter().map(|(keys, values)| Ok((part(keys)?, part(values)?)));
         Ok(Self {
+            batch: 1,
+            away: self.batch > 1 && index == 0,
             keys_values: keys_values.collect::<Result<_, Error>>()?,
             added: self.added.as_ref().map(part).transpose()?,
+            guidance: self.guidance.as_ref().map(Tensor::shallow_clone),
         })
     }
 }
@@ -286,7 +293,7 @@ pub(crate) struct UNet {
 impl UNet {
     /// Loads the weights that belong to a configuration.
     pub(crate) fn load(config: UNetConfig, source: &Source, device: Device, kind: Kind) -> Result<Self, Error> {
-        let weights = Weights::open_source(source, device, kind)?;
+        let weights = Weights::open_source(source, device, kind)?.with_channels_last();
         let mut unet = Self::build(config, &weights, (device, kind), true)?;
         unet.keep = weights.finish(|name| name.ends_with(".position_ids"))?;
         Ok(unet)
@@ -370,7 +377,7 @@ impl UNet {
             }
             _ => None,
         };
-        Ok(Conditioning { keys_values, added, guidance: None })
+        Ok(Conditioning { batch: context.size3()?.0, away: false, keys_values, added, guidance: None })
     }
 
     /// The pooled prompt and the picture's sizes, `[N, 4 * channels]`; the same at every step.
@@ -393,6 +400,9 @@ impl UNet {
 
     /// The network's output `[N, out_channels, h, w]` in f32 for `input` `[N, in_channels, h, w]` at one time step.
     ///
+    /// When all N inputs are the same, as with guidance, give `[1, in_channels, h, w]`: what comes before the first place
+    /// where the prompts make a difference is then computed once.
+    ///
     /// Any `h` and `w` work: odd ones are upsampled back to the size that they had on the way down.
     pub(crate) fn forward(&self, input: &Tensor, timestep: f64, with: &Conditioning) -> Result<Tensor, Error> {
         self.forward_controlled(input, timestep, with, None)
@@ -407,7 +417,7 @@ impl UNet {
         control: Option<&Residuals>,
     ) -> Result<Tensor, Error> {
         let time = self.embed_time(timestep, with)?;
-        let (mut x, mut skips) = self.descend(self.conv_in.forward(&input.f_to_kind(self.kind)?)?, &time, with)?;
+        let (mut x, mut skips) = self.descend(self.enter(input)?, &time, with)?;
         if let Some(control) = control {
             control.add_to(&mut x, &mut skips)?;
         }
@@ -418,7 +428,17 @@ impl UNet {
             doing: "denoising".to_owned(),
             message: "only half of a network is loaded".to_owned(),
         })?;
-        Ok(conv.forward(&norm.forward(&x)?.f_silu()?)?.f_to_kind(Kind::Float)?)
+        let x = conv.forward(&norm.forward(&x)?.f_silu_()?)?;
+        // A network without cross-attention never met the prompts.
+        Ok(repeated(&x, with.batch)?.f_to_kind(Kind::Float)?.f_contiguous()?)
+    }
+
+    /// The first convolution.
+    fn enter(&self, input: &Tensor) -> Result<Tensor, Error> {
+        let input = input.f_to_kind(self.kind)?;
+        // On the processor, norms, convolutions and the way into the transformers are fastest with the channels last.
+        let input = if self.device == Device::Cpu { channels_last(&input)? } else { input };
+        self.conv_in.forward(&input)
     }
 
     /// The way down and the middle, from the first convolution's output: the hidden state and the skips.
@@ -598,13 +618,19 @@ struct Resnet {
 
 impl Resnet {
     fn forward(&self, x: &Tensor, time: &Tensor) -> Result<Tensor, Error> {
-        let hidden = self.conv_1.forward(&self.norm_1.forward(x)?.f_silu()?)?;
-        let shift = self.time.forward(time)?.f_unsqueeze(-1)?.f_unsqueeze(-1)?;
-        let hidden = hidden.f_add(&shift)?;
-        let hidden = self.conv_2.forward(&self.norm_2.forward(&hidden)?.f_silu()?)?;
+        let hidden = self.norm_1.forward(x)?.f_silu_()?;
+        let shift = self.time.forward(time)?;
+        let hidden = if shift.size2()?.0 == 1 {
+            // The same for all: then it is a bias, and the picture is passed over once less.
+            self.conv_1.forward_shifted(&hidden, &shift.f_squeeze_dim(0)?)?
+        } else {
+            self.conv_1.forward(&hidden)?.f_add(&shift.f_unsqueeze(-1)?.f_unsqueeze(-1)?)?
+        };
+        let mut hidden = self.conv_2.forward(&self.norm_2.forward(&hidden)?.f_silu_()?)?;
+        // `x` may be one for all of the batch.
         Ok(match &self.shortcut {
-            Some(conv) => conv.forward(x)?.f_add(&hidden)?,
-            None => x.f_add(&hidden)?,
+            Some(conv) => hidden.f_add_(&conv.forward(x)?)?,
+            None => hidden.f_add_(x)?,
         })
     }
 }
@@ -636,6 +662,10 @@ impl Attention {
 
     fn forward(&self, x: &Tensor, (key, value): &(Tensor, Tensor)) -> Result<Tensor, Error> {
         let query = split_heads(&self.query.forward(x)?, self.heads)?;
+        let (n, heads, length, width) = query.size4()?;
+        // One picture for all prompts.
+        let wanted = key.size4()?.0;
+        let query = if n < wanted { query.f_expand([wanted, heads, length, width], false)? } else { query };
         self.out.forward(&attend(&query, key, value, false)?)
     }
 }
@@ -656,18 +686,20 @@ struct TransformerLayer {
 impl TransformerLayer {
     fn forward(&self, x: &Tensor, with: &Conditioning) -> Result<Tensor, Error> {
         let normed = self.norm_1.forward(x)?;
-        let x = x.f_add(&self.own.forward(&normed, &self.own.keys_values(&normed)?)?)?;
+        let mut own = self.own.forward(&normed, &self.own.keys_values(&normed)?)?;
+        let x = own.f_add_(x)?;
         let prompt = with.keys_values.get(self.slot).ok_or_else(|| Error::Internal {
             doing: "attending to the prompt".to_owned(),
             message: "the conditioning is that of another network".to_owned(),
         })?;
-        let x = x.f_add(&self.cross.forward(&self.norm_2.forward(&x)?, prompt)?)?;
-        // GEGLU (Shazeer: "GLU variants improve transformer", 2020).
-        let mut halves = self.feed_in.forward(&self.norm_3.forward(&x)?)?.f_chunk(2, -1)?.into_iter();
-        let (Some(hidden), Some(gate)) = (halves.next(), halves.next()) else {
-            return Err(Error::from_torch_message("chunk gave fewer than two parts"));
-        };
-        Ok(x.f_add(&self.feed_out.forward(&hidden.f_mul(&gate.f_gelu("none")?)?)?)?)
+        let x = self.cross.forward(&self.norm_2.forward(&x)?, prompt)?.f_add_(&x)?;
+        // GEGLU (Shazeer: "GLU variants improve transformer", 2020). Each half is computed by its half of the weight:
+        // halves of one result would lie apart in memory, where the rest takes up to three times as long.
+        let normed = self.norm_3.forward(&x)?;
+        let (mut hidden, mut gate) =
+            (self.feed_in.forward_part(&normed, 0, 2)?, self.feed_in.forward_part(&normed, 1, 2)?);
+        let hidden = hidden.f_mul_(&gate.f_gelu_("none")?)?;
+        Ok(self.feed_out.forward(&hidden)?.f_add_(&x)?)
     }
 }
 
@@ -687,12 +719,14 @@ struct Transformer {
 
 impl Transformer {
     fn forward(&self, x: &Tensor, with: &Conditioning) -> Result<Tensor, Error> {
-        let (n, width, high, wide) = x.size4()?;
+        let (_, width, high, wide) = x.size4()?;
+        let plain = x.is_contiguous();
         let flatten = |x: &Tensor| -> Result<Tensor, Error> {
-            Ok(x.f_permute([0, 2, 3, 1])?.f_reshape([n, high * wide, width])?)
+            Ok(x.f_permute([0, 2, 3, 1])?.f_reshape([-1, high * wide, width])?)
         };
         let unflatten = |x: &Tensor| -> Result<Tensor, Error> {
-            Ok(x.f_reshape([n, high, wide, width])?.f_permute([0, 3, 1, 2])?.f_contiguous()?)
+            let x = x.f_reshape([-1, high, wide, width])?.f_permute([0, 3, 1, 2])?;
+            Ok(if plain { x.f_contiguous()? } else { x })
         };
         let normed = self.norm.forward(x)?;
         let mut hidden = match &self.project_in {
@@ -702,11 +736,11 @@ impl Transformer {
         for layer in &self.layers {
             hidden = layer.forward(&hidden, with)?;
         }
-        let out = match &self.project_out {
+        let mut out = match &self.project_out {
             Projection::Linear(linear) => unflatten(&linear.forward(&hidden)?)?,
             Projection::Conv(conv) => conv.forward(&unflatten(&hidden)?)?,
         };
-        Ok(out.f_add(x)?)
+        Ok(out.f_add_(x)?)
     }
 }
 
@@ -779,6 +813,7 @@ impl UpBlock {
             let skip = skips
                 .pop()
                 .ok_or_else(|| Error::from_torch_message("the up path has more layers than the down path"))?;
+            let skip = repeated(&skip, x.size4()?.0)?;
             x = resnet.forward(&Tensor::f_cat(&[x, skip], 1)?, time)?;
             if let Some(attention) = self.attentions.get(i) {
                 x = attention.forward(&x, with)?;
@@ -797,4 +832,12 @@ impl UpBlock {
         }
         Ok(x)
     }
+}
+
+/// `[1, ...]` as `[n, ...]`; others, and what already fits, as they are.
+fn repeated(x: &Tensor, n: i64) -> Result<Tensor, Error> {
+    if x.size4()?.0 == 1 && n > 1 {
+        return Ok(Tensor::f_cat(&vec![x; n as usize], 0)?);
+    }
+    Ok(x.shallow_clone())
 }

@@ -17,6 +17,7 @@ use tch::{Device, Kind, Tensor};
 use crate::Error;
 use crate::adapters::slot::{Slot, Slots};
 use crate::config::Config;
+use crate::layers::channels_last;
 
 /// No real header comes near this; the largest models' have about 400 kB.
 const MAX_HEADER: u64 = 32 << 20;
@@ -91,6 +92,8 @@ pub(crate) struct Weights {
     borrowed: RefCell<bool>,
     device: Device,
     kind: Kind,
+    /// Whether convolutions' weights are handed out with the channels last in memory, where they are copied anyway.
+    channels_last: bool,
 }
 
 /// The weights of a network in a folder of a model: the plain name first, then the half-precision variant, then the
@@ -161,6 +164,7 @@ impl Weights {
             borrowed: RefCell::new(false),
             device,
             kind,
+            channels_last: false,
         };
         weights.add_file(path)?;
         Ok(weights)
@@ -179,6 +183,13 @@ impl Weights {
             weights.rename(names)?;
         }
         Ok(weights)
+    }
+
+    /// Hands out copies of convolutions' weights as a network on the processor wants them that computes with the channels
+    /// last. What lies in the file in the wanted format stays there as it is.
+    pub(crate) fn with_channels_last(mut self) -> Self {
+        self.channels_last = self.device == Device::Cpu;
+        self
     }
 
     /// Replaces the names of the file by the wanted ones.
@@ -357,7 +368,16 @@ impl Weights {
             return Ok(view);
         }
         // Another device or format: these copy, and so does an unaligned tensor above; the map is not needed for it.
-        Ok(view.f_to_device(self.device)?.f_to_kind(self.kind)?)
+        // The pages are no longer needed: otherwise the file would count as memory of this process, beside the copies.
+        let done = Pages { map: self.maps.get(entry.file).map(|(_, map)| &**map), start: entry.start, end: entry.end };
+        let copy = if self.channels_last && shape.len() == 4 {
+            channels_last(&view)?.f_to_kind(self.kind)?
+        } else {
+            view.f_to_device(self.device)?.f_to_kind(self.kind)?
+        };
+        drop(view);
+        done.release();
+        Ok(copy)
     }
 
     /// Ends the loading: every tensor in the file must have been used, but for those that are `harmless`.
@@ -426,6 +446,32 @@ fn map_file(file: &File) -> std::io::Result<Mmap> {
     // the file while it is in use is the same trust that every program puts into its own shared libraries; should it
     // happen, this process gets a bus error, which the engine's supervisor reports and survives.
     unsafe { Mmap::map(file) }
+}
+
+/// A stretch of a mapped file that was copied.
+struct Pages<'a> {
+    map: Option<&'a Mmap>,
+    start: usize,
+    end: usize,
+}
+
+impl Pages<'_> {
+    /// Lets the operating system take back the whole pages in this stretch. Nothing is lost: should they be asked for
+    /// again, they come from the file.
+    #[cfg(unix)]
+    #[allow(unsafe_code, reason = "giving pages back is unsafe for mappings whose memory is not that of a file")]
+    fn release(&self) {
+        const PAGE: usize = 1 << 16;
+        let (first, last) = (self.start.next_multiple_of(PAGE), self.end / PAGE * PAGE);
+        if let (Some(map), true) = (self.map, first < last) {
+            // SAFETY: the mapping is read-only and of a file, so its pages hold what the file holds, before and after.
+            // It is only advice: when it fails, the memory stays in use.
+            let _ = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, first, last - first) };
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn release(&self) {}
 }
 
 #[allow(unsafe_code, reason = "a tensor over mapped memory borrows it, which the type system cannot follow into C++")]
@@ -512,6 +558,16 @@ pub(crate) mod tests {
         assert!(map.upgrade().is_some(), "a borrowed tensor keeps the map");
         drop(keep);
         assert!(map.upgrade().is_none());
+    }
+
+    #[test]
+    fn pages_that_were_copied_can_be_read_again() {
+        let numbers: Vec<u8> = (0..200_000).flat_map(|n| half::f16::from_f32(n as f32).to_le_bytes()).collect();
+        let view = safetensors::tensor::TensorView::new(Dtype::F16, vec![200_000], &numbers).unwrap();
+        let weights = open(&safetensors::serialize([("a", view)], None).unwrap()).unwrap();
+        let first = weights.take("a", &[200_000]).unwrap();
+        let again = weights.take("a", &[200_000]).unwrap();
+        assert!(first.equal(&again) && again.double_value(&[150]) == 150.0);
     }
 
     #[test]

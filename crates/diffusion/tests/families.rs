@@ -426,6 +426,12 @@ fn single_files_are_recognised_and_refused_by_name() {
     let path = write_single(dir.path(), "sdxl_inpaint", &good, Kind::Half);
     let info = inspect(&path).unwrap();
     assert_eq!(info.summary(), "SDXL, inpainting, f16");
+    // Every tensor is used, named with the reason why not, or an error.
+    let unused: Vec<&str> = info.unused.0.values().flatten().map(String::as_str).collect();
+    assert!(unused.contains(&"model_ema.decay"), "{unused:?}");
+    assert_eq!(info.unused.count(), unused.len());
+    let reason = info.unused.0.iter().find(|(_, names)| names.iter().any(|name| name == "model_ema.decay")).unwrap().0;
+    assert!(reason.contains("averaged"), "{reason}");
     assert_eq!((info.name.as_str(), info.native_size, info.in_channels), ("tiny model", 1024, 9));
     assert_eq!((info.prediction.as_str(), info.token_limit), ("epsilon", 77));
     assert_eq!(weights_hash(&path).unwrap().len(), 64);

@@ -54,6 +54,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> anyhow::Result<()> {
+    diffusion::keep_freed_memory();
     let out = protocol_output().context("the standard output could not be set aside for the protocol")?;
     let (events, outgoing) = mpsc::channel::<Frame<Event>>();
     std::thread::Builder::new().name("write".into()).spawn(move || write_events(out, &outgoing))?;
@@ -233,6 +234,7 @@ impl Worker {
             }
             Request::Hello { .. } | Request::Cancel { .. } | Request::Status { .. } | Request::Shutdown => {}
         }
+        memory::give_back();
     }
 
     fn load(

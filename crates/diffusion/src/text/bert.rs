@@ -90,9 +90,7 @@ impl Bert {
             tokens,
             device,
             // The pooler summarises a sentence in one vector, which nothing here asks for.
-            _keep: weights.finish(|name| {
-                name.ends_with("position_ids") || name.contains("pooler.") || name.starts_with("cls.")
-            })?,
+            _keep: weights.finish(|name| super::unused(name).is_some())?,
         })
     }
 

@@ -126,7 +126,7 @@ impl Clip {
             tokens,
             padding,
             device,
-            keep: weights.finish(|name| name.ends_with("position_ids") || name == "text_projection.weight")?,
+            keep: weights.finish(|name| super::unused(name).is_some())?,
         })
     }
 

@@ -147,6 +147,19 @@ pub(crate) enum TextKind {
     ClipPair,
 }
 
+/// Why a tensor of a text encoder's file may be left out, when it may.
+pub(crate) fn unused(name: &str) -> Option<&'static str> {
+    if name.ends_with("position_ids") {
+        Some("a constant")
+    } else if name == "text_projection.weight" {
+        Some("only compares text with pictures")
+    } else if name.contains("pooler.") || name.starts_with("cls.") {
+        Some("summarises or completes a text, which painting does not ask for")
+    } else {
+        None
+    }
+}
+
 impl TextInfo {
     /// Checks the encoders' configurations and the keys of `model_index.json` that matter here.
     pub(crate) fn read(parts: &[TextPart], index: &Config) -> Result<Self, Error> {

@@ -11,7 +11,7 @@ use image::RgbImage;
 use tch::{Kind, Tensor};
 
 use self::layout::Parts;
-use super::{Added, AddedConfig, Conditioning, UNet, UNetConfig};
+use super::{Added, AddedConfig, Conditioning, UNet, UNetConfig, repeated};
 use crate::Error;
 use crate::layers::Conv;
 use crate::weights::Weights;
@@ -262,7 +262,7 @@ impl ControlNet {
         let Parts { config, hints, reversed, pooled, source, derived } = parts;
         let load = || {
             let (device, kind) = (base.unet.device, base.unet.kind);
-            let weights = Weights::open_source(&source, device, kind)?;
+            let weights = Weights::open_source(&source, device, kind)?.with_channels_last();
             let at = weights.root();
             let first_width = config.channels[0];
             let (in_skips, in_mid) = (skip_widths(&config), *config.channels.last().unwrap_or(&first_width));
@@ -305,7 +305,8 @@ impl ControlNet {
         self.last.forward(&x)
     }
 
-    /// What it adds for `latents` `[N, channels, h, w]` at one time step. With guidance both halves are steered.
+    /// What it adds for `latents` `[N, channels, h, w]`, or `[1, ...]` when they are the same for all N prompts, at one
+    /// time step. With guidance both halves are steered.
     pub(crate) fn forward(
         &self,
         latents: &Tensor,
@@ -315,19 +316,19 @@ impl ControlNet {
         scale: f64,
     ) -> Result<Residuals, Error> {
         let time = self.half.embed_time(timestep, with)?;
-        let x = self.half.conv_in.forward(&latents.f_to_kind(self.half.kind)?)?.f_add(hint)?;
+        let x = self.half.enter(latents)?.f_add(hint)?;
         let (mid, skips) = self.half.descend(x, &time, with)?;
-        let (n, ..) = latents.size4()?;
         let finish = |conv: &Conv, x: &Tensor| -> Result<Tensor, Error> {
             let out = conv.forward(x)?.f_mul_scalar(scale)?;
             if !self.pooled {
                 return Ok(out);
             }
             let mean = out.f_mean_dim([2, 3].as_slice(), true, None::<Kind>)?;
-            if n != 2 {
-                return Ok(mean);
+            if with.batch == 2 {
+                let both = repeated(&mean, 2)?;
+                return Ok(Tensor::f_cat(&[both.f_narrow(0, 0, 1)?.f_zeros_like()?, both.f_narrow(0, 1, 1)?], 0)?);
             }
-            Ok(Tensor::f_cat(&[mean.f_narrow(0, 0, 1)?.f_zeros_like()?, mean.f_narrow(0, 1, 1)?], 0)?)
+            Ok(if with.away { mean.f_zeros_like()? } else { mean })
         };
         let skips = self.out_skips.iter().zip(&skips).map(|(conv, x)| finish(conv, x)).collect::<Result<_, _>>()?;
         Ok(Residuals { skips, mid: finish(&self.out_mid, &mid)? })

@@ -2,7 +2,7 @@
 //!
 //! This is the engine's side of the comparison in `scripts/bench.py`, which measures time and memory from outside.
 //! The commands: `{"do": "load", "folder": ..., "inputs": ..., "threads": N}`, `{"do": "step", "side": N}` (a square of
-//! N latents) and `{"do": "save", "path": ...}` for the last step's output.
+//! N latents; with `"alike": true` the first of the batch stands for all, as in guidance) and `{"do": "save", "path": ...}` for the last step's output.
 
 use std::collections::HashMap;
 use std::io::{BufRead as _, Write as _};
@@ -19,9 +19,21 @@ const TIME: f64 = 500.0;
 #[derive(Debug, serde::Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
 enum Command {
-    Load { folder: PathBuf, inputs: PathBuf, threads: i32 },
-    Step { side: i64 },
-    Save { path: PathBuf },
+    Load {
+        folder: PathBuf,
+        inputs: PathBuf,
+        threads: i32,
+        #[serde(default)]
+        kind: String,
+    },
+    Step {
+        side: i64,
+        #[serde(default)]
+        alike: bool,
+    },
+    Save {
+        path: PathBuf,
+    },
 }
 
 #[derive(Debug)]
@@ -37,6 +49,7 @@ struct Bench {
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> Outcome<()> {
+    outframe_diffusion::keep_freed_memory();
     let mut bench = None;
     let mut out = std::io::stdout().lock();
     for line in std::io::stdin().lock().lines() {
@@ -51,9 +64,16 @@ fn main() -> Outcome<()> {
 fn obey(bench: &mut Option<Bench>, command: Command) -> Outcome<Value> {
     let started = Instant::now();
     match (command, bench) {
-        (Command::Load { folder, inputs, threads }, bench) => {
+        (Command::Load { folder, inputs, threads, kind }, bench) => {
             tch::set_num_threads(threads);
-            let net = LoadedUNet::load(&folder, Kind::Float)?;
+            let net = LoadedUNet::load(
+                &folder,
+                match kind.as_str() {
+                    "bf16" => Kind::BFloat16,
+                    "f16" => Kind::Half,
+                    _ => Kind::Float,
+                },
+            )?;
             let seconds = started.elapsed().as_secs_f64();
             let mut inputs = read(&inputs)?;
             let mut input = |name: &str| inputs.remove(name).ok_or_else(|| format!("the inputs have no {name}"));
@@ -61,13 +81,17 @@ fn obey(bench: &mut Option<Bench>, command: Command) -> Outcome<Value> {
                 Some(Bench { prompt: None, net, sample: input("sample")?, context: input("context")?, output: None });
             Ok(json!({"seconds": seconds}))
         }
-        (Command::Step { side }, Some(bench)) => {
+        (Command::Step { side, alike }, Some(bench)) => {
             let Bench { prompt, net, sample, context, output } = bench;
             let prompt = match prompt {
                 Some(prompt) => prompt,
                 none => none.insert(net.prompt(context)?),
             };
-            let input = sample.f_narrow(2, 0, side)?.f_narrow(3, 0, side)?.f_contiguous()?;
+            let input = sample
+                .f_narrow(0, 0, if alike { 1 } else { sample.size()[0] })?
+                .f_narrow(2, 0, side)?
+                .f_narrow(3, 0, side)?
+                .f_contiguous()?;
             *output = Some(net.step(&input, TIME, prompt)?);
             Ok(json!({"seconds": started.elapsed().as_secs_f64()}))
         }
