@@ -432,7 +432,7 @@ fn adapters_alternatives_and_upscaling_are_at_hand() {
     window.wait_gone(&id("lora"));
 
     // Each take gets its alternative.
-    ask(&window, "clear_jobs", json!({}));
+    window.ask("clear_jobs", json!({}));
     window.click(&id("generate"));
     done(&window);
     let made = project(&window)["generations"][1].clone();
@@ -443,7 +443,7 @@ fn adapters_alternatives_and_upscaling_are_at_hand() {
     let before = tiles(&window);
     let frame = |window: &Window| project(window)["frames"][0]["rect"]["width"].as_u64().unwrap();
     let small = frame(&window);
-    ask(&window, "clear_jobs", json!({}));
+    window.ask("clear_jobs", json!({}));
     window.click(&id("picture-upscale"));
     window.click(&id("upscale-start"));
     done(&window);

@@ -7,8 +7,9 @@ fn main() {
         return;
     }
     let origin = if target == "macos" { "@loader_path" } else { "$ORIGIN" };
-    println!("cargo:rustc-link-arg-bins=-Wl,-rpath,{origin}/../lib/outframe");
+    // For the tests, too.
+    println!("cargo:rustc-link-arg=-Wl,-rpath,{origin}/../lib/outframe");
     if let Ok(folder) = std::env::var("LIBTORCH") {
-        println!("cargo:rustc-link-arg-bins=-Wl,-rpath,{folder}/lib");
+        println!("cargo:rustc-link-arg=-Wl,-rpath,{folder}/lib");
     }
 }

@@ -7,9 +7,9 @@ use image::{DynamicImage, GrayImage, Luma};
 use outframe_document::Project;
 use outframe_studio::{
     CancellationToken, DeepZoomOptions, ExportOptions, ExtendRequest, FillPlan, GenerateRequest, ImportOptions,
-    ModelEntry, Models, Placed, ReadyModel, ReframeRequest, Region, Shape, Studio, StudioError, TakeImage, Texts, VaryRequest,
-    ZoomOutRequest, can_write, encode_png, engine::EngineOptions, export_tiles, import_pictures, thumbnail,
-    write_whole,
+    ModelEntry, Models, Placed, ReadyModel, ReframeRequest, Region, Shape, Studio, StudioError, TakeImage, Texts,
+    VaryRequest, ZoomOutRequest, can_write, encode_png, engine::EngineOptions, export_tiles, import_pictures,
+    thumbnail, write_whole,
 };
 
 use crate::{

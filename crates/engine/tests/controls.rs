@@ -49,7 +49,7 @@ impl Worker {
 
     fn load(&mut self) {
         let (device, precision) = ("cpu".into(), "f32".into());
-        let load = Request::Load { id: 1, model: painter(), device, precision, threads: Some(1) };
+        let load = Request::Load { id: 1, model: painter(), device, precision, threads: Some(1), vae: None };
         assert!(matches!(self.ask(Frame::new(load)).header, Event::Loaded { .. }));
     }
 

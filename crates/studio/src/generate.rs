@@ -15,7 +15,7 @@ use crate::{
     pictures::{PNG, encode_png},
     prompts,
     session::{EventSink, ReadyModel, apart},
-    texts::{Prompt, Wording, invalid as invalid_prompt},
+    texts::{Prompt, Wording},
 };
 
 /// Shortest side of a picture to generate, in pixels.
@@ -57,7 +57,7 @@ impl Settings {
         if prompt.len() > MAX_PROMPT || self.negative.len() > MAX_PROMPT {
             return invalid(format!("A prompt may have at most {MAX_PROMPT} bytes."));
         }
-        prompts::permutations(prompt).map_err(invalid_prompt)?;
+        prompts::permutations(prompt)?;
         if let Some(steps) = self.steps
             && !(1..=999).contains(&steps)
         {

@@ -136,7 +136,7 @@ impl Texts {
             let prompts = vec![prompt.text().to_owned(); takes as usize];
             return Ok(Wording { prompts, negative, typed: None, style: None });
         };
-        let alternatives = prompts::permutations(text).map_err(invalid)?;
+        let alternatives = prompts::permutations(text)?;
         let lists = |name: &str| self.lines(name);
         let mut prompts = Vec::new();
         for (index, alternative) in (0..takes).zip(alternatives.iter().cycle()) {
@@ -158,13 +158,15 @@ impl Texts {
                     file.display()
                 ))
             }
-            _ => invalid(error),
+            _ => StudioError::from(error),
         }
     }
 }
 
-pub(crate) fn invalid(error: prompts::PromptError) -> StudioError {
-    StudioError::InvalidRequest(error.to_string())
+impl From<prompts::PromptError> for StudioError {
+    fn from(error: prompts::PromptError) -> Self {
+        Self::InvalidRequest(error.to_string())
+    }
 }
 
 fn bounded(file: &Path) -> Result<String, StudioError> {

@@ -1,4 +1,4 @@
-//! What changes a model for some pictures: LoRAs, textual inversions, another autoencoder, and how the text and the guidance
+//! What changes a model for some pictures: `LoRAs`, textual inversions, another autoencoder, and how the text and the guidance
 //! are taken.
 
 use std::{
@@ -14,14 +14,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{HashCache, Kind, Models, StudioError};
 
-/// The largest weight of a LoRA; the least is its negative.
+/// The largest weight of a `LoRA`; the least is its negative.
 pub const MAX_LORA_WEIGHT: f64 = 2.0;
-/// Most LoRAs, and most textual inversions, at once.
+/// Most `LoRAs`, and most textual inversions, at once.
 pub const MAX_ADAPTERS: usize = 16;
 /// Most layers of a text encoder that can be left out: the largest has 32.
 pub const MAX_CLIP_SKIP: u32 = 31;
 
-/// A LoRA of the library.
+/// A `LoRA` of the library.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoraChoice {
     /// Its name in the library, or its file.
@@ -42,7 +42,7 @@ pub struct EmbeddingChoice {
 /// What changes the model; nothing by default.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Tuning {
-    /// The LoRAs, all in force together.
+    /// The `LoRAs`, all in force together.
     pub loras: Vec<LoraChoice>,
     /// The textual inversions that prompts may name.
     pub embeddings: Vec<EmbeddingChoice>,

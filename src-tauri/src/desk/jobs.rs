@@ -453,6 +453,7 @@ fn settings(from: api::Settings) -> Answer<Settings> {
         sampler: from.sampler,
         seed,
         tuning: tuning(from.tuning),
+        controls: Vec::new(),
     })
 }
 

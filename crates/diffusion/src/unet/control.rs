@@ -405,12 +405,15 @@ pub(crate) fn stretch(image: &RgbImage, width: u32, height: u32) -> Result<RgbIm
     if image.dimensions() == (width, height) {
         return Ok(image.clone());
     }
-    let mut out = RgbImage::new(width, height);
     let how = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Lanczos3));
-    Resizer::new()
-        .resize(image, &mut out, &how)
-        .map_err(|error| Error::Request(format!("the control picture cannot be stretched: {error}")))?;
-    Ok(out)
+    let pass = |image: &RgbImage, width, height| {
+        let mut out = RgbImage::new(width, height);
+        let failed = |error| Error::Request(format!("the control picture cannot be stretched: {error}"));
+        Resizer::new().resize(image, &mut out, &how).map_err(failed)?;
+        Ok::<_, Error>(out)
+    };
+    // Pillow rounds to eight bits between the two directions, and goes along the rows first.
+    pass(&pass(image, width, image.height())?, width, height)
 }
 
 #[cfg(test)]

@@ -256,7 +256,7 @@ fn what_does_not_fit_is_refused_in_words() {
     }
     // Missing, incomplete, damaged, of another kind.
     refused(&mut model, &scratch.path().join("gone.safetensors"), &["could not read", "gone.safetensors"]);
-    refused(&mut model, &dir("empty"), &["config.json"]);
+    refused(&mut model, &dir("empty"), &["diffusion_pytorch_model.safetensors"]);
     let mut net = Net::of("sd1", "edges");
     net.tensors.retain(|(name, _)| name != "controlnet_down_blocks.2.bias");
     refused(&mut model, &net.file(&dir("d")), &["lacks", "controlnet_down_blocks.2.bias", "incomplete"]);

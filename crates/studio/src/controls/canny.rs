@@ -83,8 +83,9 @@ fn gradients(picture: &RgbImage) -> Vec<Gradient> {
             let columns = [x.saturating_sub(1), x, (x + 1).min(width - 1)];
             let near = rows.map(|v| columns.map(|u| *picture.get_pixel(u, v)));
             let mut steepest = Gradient::default();
-            for colour in 0..3_usize {
-                let at = |row: usize, column: usize| i32::from(near[row][column].0[colour]);
+            for colour in 0..3 {
+                let near = near.map(|row| row.map(|pixel| i32::from(pixel.0[colour])));
+                let at = |row: usize, column: usize| near[row][column];
                 let dx = at(0, 2) + 2 * at(1, 2) + at(2, 2) - at(0, 0) - 2 * at(1, 0) - at(2, 0);
                 let dy = at(2, 0) + 2 * at(2, 1) + at(2, 2) - at(0, 0) - 2 * at(0, 1) - at(0, 2);
                 let size = dx.unsigned_abs() + dy.unsigned_abs();

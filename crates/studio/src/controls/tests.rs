@@ -119,7 +119,7 @@ fn what_steered_a_picture_is_kept_with_it() {
     let mut provenance = Provenance { request, ..Provenance::default() };
     let control_pictures = steering.record(&mut provenance);
     let image = RgbImage::new(32, 16);
-    let takes = vec![TakeImage { image, seed: 1, seconds: 0.0 }];
+    let takes = vec![TakeImage { image, prompt: String::new(), seed: 1, seconds: 0.0 }];
     Painting { takes, provenance, control_pictures }.place(&mut project).unwrap();
     // It survives what removes all that nothing names.
     project.compact().unwrap();

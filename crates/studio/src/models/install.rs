@@ -536,7 +536,7 @@ mod tests {
         for (name, bytes, word) in [
             ("old.ckpt", &b"pickle"[..], "pickle"),
             ("broken.safetensors", b"no header at all", "header"),
-            ("other.safetensors", &file(&[("what", &[3, 7])], &[]), "kind"),
+            ("other.safetensors", &file(&[("what", &[3, 7, 1])], &[]), "kind"),
             ("refiner.safetensors", &checkpoint(1280, 4), "refiner"),
             ("notes.txt", b"text", "no model"),
         ] {

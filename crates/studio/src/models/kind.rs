@@ -208,14 +208,14 @@ fn embedding_family(header: &Header) -> Option<Option<Family>> {
     if header.tensors.contains_key("clip_l") && header.tensors.contains_key("clip_g") {
         return Some(Some(Family::Sdxl));
     }
-    let (name, table) = header.tensors.iter().next().filter(|_| header.tensors.len() == 1)?;
+    // The table's name is free: diffusers writes the word itself.
+    let (_, table) = header.tensors.iter().next().filter(|_| header.tensors.len() == 1)?;
     let width = table.shape.last().copied().filter(|_| table.shape.len() <= 2)?;
-    let family = match width {
+    Some(match width {
         768 => Some(Family::Sd1),
         1024 => Some(Family::Sd2),
         _ => None,
-    };
-    (name == "emb_params" || family.is_some()).then_some(family)
+    })
 }
 
 #[cfg(test)]
@@ -271,7 +271,8 @@ mod tests {
             ("params_ema.body.0.rdb1.conv1.weight", &[8, 8, 3, 3], Kind::Upscaler),
             ("body.0.weight", &[64, 3, 3, 3], Kind::Upscaler),
             ("emb_params", &[4, 768], Kind::TextualInversion),
-            ("something.else", &[4, 7], Kind::Unknown),
+            ("<a-word>", &[4, 7], Kind::TextualInversion),
+            ("something.else", &[4, 7, 1], Kind::Unknown),
         ] {
             assert_eq!(sort(&[(name, shape)]).kind, kind, "{name}");
         }

@@ -293,40 +293,27 @@ impl Upscaled {
         let name = |old: &str| format!("{old} {factor}×");
         let document = project.document();
         let top = document.layers.len();
-        let (rect, index, layer, more) = match self.layer {
-            Some(source) => {
-                let rect = Rect::new(
-                    from.x - i64::from((width - from.width) / 2),
-                    from.y - i64::from((height - from.height) / 2),
-                    width,
-                    height,
-                );
-                let found = document.layer_index(source).and_then(|index| Some((index, document.layers.get(index)?)));
-                match found {
-                    Some((index, old)) => {
-                        // Its mask would have to grow as well: what it hides is left to be hidden anew.
-                        let new = Layer {
-                            id,
-                            name: name(&old.name),
-                            visible: true,
-                            mask: None,
-                            patches: Vec::new(),
-                            ..old.clone()
-                        };
-                        (rect, index + 1, new, vec![hide(old)])
-                    }
-                    // It was removed meanwhile.
-                    None => (rect, top, Layer::new(id, name("Upscaled")), Vec::new()),
-                }
+        let new = || Layer::new(id, name("Upscaled"));
+        let (rect, index, layer, more) = if let Some(source) = self.layer {
+            let (x, y) = (i64::from((width - from.width) / 2), i64::from((height - from.height) / 2));
+            let rect = Rect::new(from.x - x, from.y - y, width, height);
+            let found = document.layer_index(source).and_then(|index| Some((index, document.layers.get(index)?)));
+            if let Some((index, old)) = found {
+                // Its mask would have to grow as well: what it hides is left to be hidden anew.
+                let kept =
+                    Layer { id, name: name(&old.name), visible: true, mask: None, patches: Vec::new(), ..old.clone() };
+                (rect, index + 1, kept, vec![hide(old)])
+            } else {
+                // It was removed meanwhile.
+                (rect, top, new(), Vec::new())
             }
-            None => {
-                let rect = Rect::new(from.x, from.y, width, height);
-                let mut more: Vec<Edit> = document.layers.iter().filter(|layer| layer.visible).map(hide).collect();
-                if let Some(frame) = document.frames.first().filter(|frame| frame.rect == from) {
-                    more.push(Edit::SetFrame { frame: Frame { rect, ..frame.clone() } });
-                }
-                (rect, top, Layer::new(id, name("Upscaled")), more)
+        } else {
+            let rect = Rect::new(from.x, from.y, width, height);
+            let mut more: Vec<Edit> = document.layers.iter().filter(|layer| layer.visible).map(hide).collect();
+            if let Some(frame) = document.frames.first().filter(|frame| frame.rect == from) {
+                more.push(Edit::SetFrame { frame: Frame { rect, ..frame.clone() } });
             }
+            (rect, top, new(), more)
         };
         self.put(project, rect, layer, index, more)
     }
