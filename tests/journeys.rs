@@ -522,7 +522,7 @@ fn models_folder() -> std::path::PathBuf {
 
 /// What the newest generation of a project was made with.
 fn record(place: &Place, project: &str) -> outframe_document::Generation {
-    let project = outframe_document::Project::open_read_only(&place.path(project)).unwrap();
+    let project = outframe_document::Project::open_read_only(place.path(project)).unwrap();
     project.document().generations.values().last().unwrap().clone()
 }
 

@@ -420,7 +420,7 @@ fn adapters_alternatives_and_upscaling_are_at_hand() {
     window.click(&id("lora-add"));
     window.wait_for("[data-select-item][data-highlighted]");
     window.keys(&[], &char::from(Key::Enter).to_string());
-    window.wait("the LoRA is in the list", |window| window.text(&id("lora")).contains("ink").then_some(()));
+    window.wait_for(&format!("{} [title^=\"ink\"]", id("lora")));
     // The starter is of another family; the worker says so, and nothing changes.
     window.fill(&id("prompt"), "a {red,blue} barn");
     window.fill(&id("takes"), "2");

@@ -180,10 +180,13 @@ fn family(path: &Path, weights: &Weights) -> Result<Family, Error> {
             "it is a transformer such as Flux or Stable Diffusion 3; Stable Diffusion 1.x, 2.x and SDXL are supported";
         return Err(not_a_model(path, reason));
     }
+    // Some of them hold the model's UNet and autoencoder as well.
+    if any("control_model.") || any("controlnet_") || any("input_hint_block.") {
+        let reason = "it is a ControlNet, which steers a model; load a model and give this with a picture";
+        return Err(not_a_model(path, reason));
+    }
     if !any(UNET) {
-        let reason = if any("control_model.") || any("controlnet_") || any("input_hint_block.") {
-            "it is a ControlNet, which steers a model; load a model and give this with a picture"
-        } else if any("down_blocks.") {
+        let reason = if any("down_blocks.") {
             "it is a denoising network alone; load the folder in the diffusers layout that it belongs to"
         } else if any("encoder.") || any(VAE) {
             "it is an autoencoder alone; load a model and give this as its autoencoder"
