@@ -37,8 +37,8 @@ impl Worker {
         Self { child, input, output }
     }
 
-    fn ask(&mut self, request: Frame<Request>) -> Frame<Event> {
-        frame::write(&mut self.input, &request).unwrap();
+    fn ask(&mut self, request: &Frame<Request>) -> Frame<Event> {
+        frame::write(&mut self.input, request).unwrap();
         loop {
             let event: Frame<Event> = frame::read(&mut self.output).unwrap();
             if !matches!(event.header, Event::Progress { .. }) {
@@ -50,12 +50,12 @@ impl Worker {
     fn load(&mut self) {
         let (device, precision) = ("cpu".into(), "f32".into());
         let load = Request::Load { id: 1, model: painter(), device, precision, threads: Some(1), vae: None };
-        assert!(matches!(self.ask(Frame::new(load)).header, Event::Loaded { .. }));
+        assert!(matches!(self.ask(&Frame::new(load)).header, Event::Loaded { .. }));
     }
 
     fn paint(&mut self, controls: Vec<Control>, pictures: Vec<Vec<u8>>) -> Frame<Event> {
         let job = GenerateJob { sampling: sampling(controls), width: 16, height: 16 };
-        self.ask(Frame::with(Request::Generate { id: 7, job }, pictures))
+        self.ask(&Frame::with(Request::Generate { id: 7, job }, pictures))
     }
 }
 
@@ -159,7 +159,7 @@ fn a_job_is_steered_by_its_pictures() {
     let fill = |worker: &mut Worker, controls: Vec<Control>, pictures: Vec<Vec<u8>>| {
         let job = FillJob { sampling: sampling(controls), width: 16, height: 16, strength: 1.0 };
         let own = vec![vec![120; 768], vec![255; 256]];
-        worker.ask(Frame::with(Request::Fill { id: 8, job }, own.into_iter().chain(pictures).collect()))
+        worker.ask(&Frame::with(Request::Fill { id: 8, job }, own.into_iter().chain(pictures).collect()))
     };
     let free = fill(&mut worker, Vec::new(), Vec::new());
     let led = fill(&mut worker, vec![control], vec![drawn(255)]);
