@@ -215,6 +215,15 @@ fn sdxl_is_steered() {
     close("fill", &super::fill(&model, &noise), &io["fill_two"], 1e-3);
 }
 
+fn refused(model: &mut Pipeline, path: &Path, words: &[&str]) {
+    let error = model.set_controls(&[whole(path)]).unwrap_err();
+    assert!(!matches!(error, Error::Internal { .. } | Error::Torch { .. }), "{error}");
+    println!("{error}");
+    for word in words {
+        assert!(error.to_string().contains(word), "`{word}` is not in: {error}");
+    }
+}
+
 #[test]
 fn what_does_not_fit_is_refused_in_words() {
     let (sd1, sdxl) = (folder("sd1", Kind::Float), folder("sdxl", Kind::Float));
@@ -226,14 +235,6 @@ fn what_does_not_fit_is_refused_in_words() {
         std::fs::create_dir_all(&path).unwrap();
         path
     };
-    fn refused(model: &mut Pipeline, path: &Path, words: &[&str]) {
-        let error = model.set_controls(&[whole(path)]).unwrap_err();
-        assert!(!matches!(error, Error::Internal { .. } | Error::Torch { .. }), "{error}");
-        println!("{error}");
-        for word in words {
-            assert!(error.to_string().contains(word), "`{word}` is not in: {error}");
-        }
-    }
     // Another family, in each layout.
     let other = Net::of("sdxl", "edges");
     for path in [other.folder(&dir("a")), other.file(&dir("a")), other.original(&dir("a"), "control_model.")] {
