@@ -147,6 +147,7 @@ fn start(file: Option<PathBuf>) -> anyhow::Result<()> {
             commands::models,
             commands::model_defaults,
             commands::adapters,
+            commands::preview_control,
             commands::styles,
             commands::upscale,
             commands::engine_status,

@@ -3,6 +3,7 @@
 //! It holds the open project and its revision, the job queue, the tiles and the engine's state, and tells a listener what has
 //! changed. Everything that a command does is done here, so that it is tested without a window.
 
+mod controls;
 mod editing;
 mod folders;
 mod info;

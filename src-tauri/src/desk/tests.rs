@@ -457,3 +457,113 @@ async fn painting_goes_through_the_queue_while_the_project_is_edited() {
     assert_eq!((again.generations.len(), again.title.as_str()), (3, "Lake"));
     desk.shut_down().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn controls_follow_a_file_or_the_picture_and_say_what_is_wrong() {
+    use crate::api::{ControlChoice, ControlPicture};
+    let bench = Bench::new();
+    let desk = &bench.desk;
+    desk.new_project(None).await.unwrap();
+    let nothing = desk.preview_control(&ControlPicture::Frame, None).unwrap_err();
+    assert!(nothing.message.contains("no picture yet"), "{nothing}");
+    let two = RgbImage::from_fn(600, 300, |x, _| if x < 300 { Rgb([0; 3]) } else { Rgb([250; 3]) });
+    two.save(bench.path("two.png")).unwrap();
+    desk.import_files(&[bench.path("two.png")], None).unwrap();
+
+    // The project's picture and the file look alike; of both the edges are one line.
+    let shown = |picture: &ControlPicture, canny| {
+        let view = desk.preview_control(picture, canny).unwrap();
+        assert_eq!((view.width, view.height), (600, 300));
+        let png = view.image.strip_prefix("data:image/png;base64,").unwrap().to_owned();
+        let bytes = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, png).unwrap();
+        image::load_from_memory(&bytes).unwrap().into_rgb8()
+    };
+    let file = ControlPicture::File { path: bench.path("two.png").to_string_lossy().into_owned() };
+    let plain = shown(&file, None);
+    assert_eq!((plain.dimensions(), plain.get_pixel(250, 60).0), ((256, 128), [250; 3]));
+    assert_eq!(shown(&ControlPicture::Frame, None), plain);
+    let edges = shown(&file, Some((100, 200)));
+    let lit = edges.enumerate_pixels().filter(|(.., pixel)| pixel.0[0] > 0).map(|(x, ..)| x);
+    assert!(
+        lit.clone().count() >= 120 && lit.clone().all(|x| (126..=129).contains(&x)),
+        "{:?}",
+        lit.collect::<Vec<_>>()
+    );
+    assert_eq!(shown(&ControlPicture::Frame, Some((100, 200))), edges);
+    assert!(desk.preview_control(&file, Some((200, 100))).unwrap_err().message.contains("lower one first"));
+
+    // A picture that was followed is in the project, and can be followed again.
+    let stored = desk.open().unwrap().document().layers[0].patches[0].content.clone();
+    let outframe_document::PatchContent::Image(stored) = stored else { panic!("{stored:?}") };
+    assert_eq!(shown(&ControlPicture::Stored { blob: stored.image.to_string() }, None), plain);
+    let unknown = ControlPicture::Stored { blob: "ab".repeat(32) };
+    assert_eq!(desk.preview_control(&unknown, None).unwrap_err().kind, ErrorKind::NotFound);
+    let gone = ControlPicture::File { path: bench.path("gone.png").to_string_lossy().into_owned() };
+    assert!(desk.preview_control(&gone, None).unwrap_err().message.contains("gone.png is not there any more"));
+
+    // A network must be in the library; what cannot be steered says so before any work.
+    let choice = |network: &str| ControlChoice {
+        network: network.into(),
+        picture: file.clone(),
+        scale: 1.0,
+        start: 0.0,
+        end: 1.0,
+        canny: None,
+    };
+    let settings = |controls| Settings { controls, ..Settings::default() };
+    let generate = |controls| {
+        desk.generate(GenerateInput {
+            prompt: "x".into(),
+            settings: settings(controls),
+            width: None,
+            height: None,
+            takes: 1,
+        })
+    };
+    let error = generate(vec![choice("unicorn")]).unwrap_err();
+    assert!(error.message.contains("no ControlNet “unicorn”"), "{error}");
+    assert!(generate(vec![choice("unicorn"); 7]).unwrap_err().message.contains("at most"));
+    let upscale = UpscaleInput {
+        layer: None,
+        factor: 2,
+        creative: true,
+        prompt: None,
+        strength: None,
+        settings: settings(vec![choice("unicorn")]),
+    };
+    assert!(desk.upscale(upscale).unwrap_err().message.contains("cannot be steered"));
+    assert_eq!(desk.jobs(), []);
+}
+
+/// A picture that is extended lies on itself: what the network sees has black where nothing is known yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_picture_as_it_is_keeps_its_place_in_a_frame_that_grows() {
+    use crate::api::{ControlChoice, ControlPicture};
+    let bench = Bench::new();
+    let desk = &bench.desk;
+    std::fs::create_dir_all(bench.path("net")).unwrap();
+    std::fs::write(bench.path("net/lines.safetensors"), "stands for a network").unwrap();
+    desk.new_project(None).await.unwrap();
+    desk.import_files(&[bench.picture("a.png", 64, 32, [200, 10, 10])], None).unwrap();
+    let before = Rect::new(0, 0, 64, 32);
+    let outline = outframe_studio::Outline { before, after: Rect::new(-32, 0, 128, 32), painted: Vec::new() };
+    let choice = |picture| ControlChoice {
+        network: bench.path("net/lines.safetensors").to_string_lossy().into_owned(),
+        picture,
+        scale: 0.5,
+        start: 0.0,
+        end: 0.5,
+        canny: None,
+    };
+    let frame = desk.controls(&[choice(ControlPicture::Frame)], Some(&outline)).unwrap().remove(0);
+    assert_eq!((frame.picture.dimensions(), frame.scale, frame.end), ((128, 32), 0.5, 0.5));
+    assert_eq!((frame.picture.get_pixel(31, 8).0[0], frame.picture.get_pixel(32, 8).0[0]), (0, 200));
+    assert_eq!(frame.picture.get_pixel(96, 8).0[0], 0);
+    // Its border is no edge.
+    let edges = ControlChoice { canny: Some((100, 200)), ..choice(ControlPicture::Frame) };
+    let edges = desk.controls(&[edges], Some(&outline)).unwrap().remove(0);
+    assert!(edges.picture.pixels().all(|pixel| pixel.0 == [0; 3]));
+    // A file is stretched over the whole, as everywhere.
+    let file = ControlPicture::File { path: bench.path("a.png").to_string_lossy().into_owned() };
+    assert_eq!(desk.controls(&[choice(file)], Some(&outline)).unwrap()[0].picture.dimensions(), (64, 32));
+}

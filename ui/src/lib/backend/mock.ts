@@ -98,6 +98,9 @@ export class MockBackend implements Backend {
   /** The next call of this command is rejected with the message. */
   failNext: { name: keyof Commands; message: string } | null = null;
   nextSavePath: string | null = "/home/ada/Pictures/picture.png";
+  nextOpenPaths = ["/home/ada/Pictures/Ridge at dawn.outframe"];
+  /** Whether the library has control networks. */
+  networks = true;
 
   readonly #delay: number;
   readonly #handlers: Handlers = {
@@ -174,7 +177,7 @@ export class MockBackend implements Backend {
   }
 
   pickOpen(): Promise<string[]> {
-    return Promise.resolve(["/home/ada/Pictures/Ridge at dawn.outframe"]);
+    return Promise.resolve(this.nextOpenPaths);
   }
   pickSave(): Promise<string | null> {
     return Promise.resolve(this.nextSavePath);
@@ -401,6 +404,7 @@ export class MockBackend implements Backend {
       sampler: "dpmpp-2m",
       strength: 1,
       tuning: { loras: [], embeddings: [], clipSkip: 0, guidanceRescale: 0, vae: null },
+      controls: [],
       takes,
       chosen: takes[0]?.id ?? "",
       layer: null,
@@ -663,6 +667,7 @@ export class MockBackend implements Backend {
       sampler: settings.sampler ?? "dpmpp-2m",
       strength: 1,
       tuning: settings.tuning,
+      controls: settings.controls,
       takes: all,
       chosen: all[0]?.id ?? "",
       layer: null,
@@ -815,7 +820,32 @@ export class MockBackend implements Backend {
       ],
       embeddings: [{ name: "calm-water", about: "SD 1.x, textual inversion, f16", triggerWords: [] }],
       vaes: [{ name: "soft", about: "VAE, f16", triggerWords: [] }],
+      controls: this.networks
+        ? [
+            { name: "canny-sd15", about: "SD 1.x, ControlNet, f16", triggerWords: [] },
+            { name: "depth-sd15", about: "SD 1.x, ControlNet, f16", triggerWords: [] },
+          ]
+        : [],
+      maxControls: 6,
     }),
+    preview_control: ({ picture, canny }) => {
+      if (picture.kind === "file" && picture.path.includes("gone"))
+        fail(
+          "not-found",
+          `${picture.path} is not there any more. Choose another picture for the ControlNet.`,
+        );
+      const rect = picture.kind === "frame" ? this.#need().frames[0]?.rect : undefined;
+      const { width, height } = rect ?? { width: 640, height: 480 };
+      const image = draw(256, Math.round((256 * height) / width), (context) => {
+        paintScene(context, { x: 0, y: 0, width, height }, 1, 0.3);
+        if (!canny) return;
+        context.fillStyle = "#000";
+        context.fillRect(0, 0, width, height);
+        context.strokeStyle = "#fff";
+        context.strokeRect(40, 40, 120, 80);
+      });
+      return { image, width, height };
+    },
     styles: () => [
       { name: "watercolour", prompt: "watercolour of {prompt}, pale washes", negative: "photograph" },
       { name: "woodcut", prompt: "woodcut print of {prompt}", negative: "" },

@@ -4,6 +4,8 @@
 import type {
   AdaptersView,
   AppInfo,
+  ControlPicture,
+  ControlPreview,
   CoverageView,
   DragOut,
   EngineView,
@@ -44,6 +46,7 @@ export interface Commands {
   engine_status(): EngineView;
   adapters(): AdaptersView;
   styles(): StyleView[];
+  preview_control(args: { picture: ControlPicture; canny: [number, number] | null }): ControlPreview; // what the network would see
 
   current_project(): ProjectView | null;
   new_project(args: { path: string | null }): ProjectView; // null: in the app's own folder ("Untitled 3")

@@ -115,7 +115,7 @@ generation: string | null, };
 
 export type GenerationKind = "text-to-image" | "extend" | "zoom-out" | "fill" | "vary" | "upscale";
 
-export type GenerationView = { id: string, kind: GenerationKind, rect: Rect, prompt: string, negative: string, model: string, seed: string, steps: number, guidance: number, sampler: string, strength: number, tuning: Tuning, takes: Array<TakeView>, chosen: string, 
+export type GenerationView = { id: string, kind: GenerationKind, rect: Rect, prompt: string, negative: string, model: string, seed: string, steps: number, guidance: number, sampler: string, strength: number, tuning: Tuning, controls: Array<ControlChoice>, takes: Array<TakeView>, chosen: string, 
 /**
  * The topmost layer that shows it.
  */
@@ -244,7 +244,46 @@ export type Settings = { model: string | null, negative: string, steps: number |
 /**
  * The style around the prompt, by its name.
  */
-style: string | null, tuning: Tuning, };
+style: string | null, tuning: Tuning, 
+/**
+ * What steers the picture beside the prompt.
+ */
+controls: Array<ControlChoice>, };
+
+/**
+ * A control network of the library and the picture that it follows.
+ */
+export type ControlChoice = { network: string, picture: ControlPicture, 
+/**
+ * 0 to 2; 1 as it was trained.
+ */
+scale: number, 
+/**
+ * The part of the steps over which it counts, each 0 to 1.
+ */
+start: number, end: number, 
+/**
+ * The lower and the upper threshold, where the network gets the picture's edges (Canny's detector).
+ */
+canny: [number, number] | null, };
+
+/**
+ * Where a control's picture comes from.
+ */
+export type ControlPicture = { "kind": "file", path: string, } | { "kind": "frame" } | { "kind": "stored", blob: string, };
+
+/**
+ * What a control network sees, small.
+ */
+export type ControlPreview = { 
+/**
+ * A `data:` address.
+ */
+image: string, 
+/**
+ * Of the picture itself.
+ */
+width: number, height: number, };
 
 /**
  * What changes the model.
@@ -276,9 +315,13 @@ export type EmbeddingChoice = { name: string,
 word: string | null, };
 
 /**
- * What the library has that changes a model.
+ * What the library has that changes a model or steers it.
  */
-export type AdaptersView = { loras: Array<AdapterItem>, embeddings: Array<AdapterItem>, vaes: Array<AdapterItem>, };
+export type AdaptersView = { loras: Array<AdapterItem>, embeddings: Array<AdapterItem>, vaes: Array<AdapterItem>, controls: Array<AdapterItem>, 
+/**
+ * So many may steer one picture.
+ */
+maxControls: number, };
 
 export type AdapterItem = { 
 /**
