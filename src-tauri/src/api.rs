@@ -323,6 +323,8 @@ pub(crate) enum JobKind {
     Film,
     Export,
     Import,
+    Copy,
+    Download,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, TS)]
@@ -467,6 +469,57 @@ pub(crate) struct AdapterItem {
     /// In words, such as "SDXL, LoRA, f16".
     pub(crate) about: String,
     pub(crate) trigger_words: Vec<String>,
+}
+
+/// Something in the library.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LibraryEntry {
+    pub(crate) name: String,
+    pub(crate) path: String,
+    /// What it is, such as "SDXL, LoRA, f16".
+    pub(crate) about: String,
+    /// Of its weights.
+    pub(crate) bytes: u64,
+    /// The title that its makers gave it, where that is not its name.
+    pub(crate) title: Option<String>,
+    pub(crate) licence: Option<String>,
+    pub(crate) trigger_words: Vec<String>,
+    /// Where it was downloaded from.
+    pub(crate) source: Option<String>,
+    /// Why it cannot be used.
+    pub(crate) problem: Option<String>,
+    /// It is in the user's own folder, and can be removed.
+    pub(crate) own: bool,
+    /// Its weights are elsewhere.
+    pub(crate) link: bool,
+}
+
+/// A model that could be put into the library.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+pub(crate) struct FoundModel {
+    pub(crate) path: String,
+    pub(crate) name: String,
+    /// What it is, such as "SDXL, LoRA, f16".
+    pub(crate) about: String,
+    pub(crate) bytes: u64,
+}
+
+/// A well-known model that can be downloaded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+pub(crate) struct CatalogueItem {
+    pub(crate) name: String,
+    pub(crate) title: String,
+    /// Family and kind.
+    pub(crate) about: String,
+    /// Where they are known before anything is asked for.
+    pub(crate) bytes: Option<u64>,
+    pub(crate) licence: String,
+    /// What the licence asks for.
+    pub(crate) obligations: String,
+    /// The repository.
+    pub(crate) source: String,
+    pub(crate) installed: bool,
 }
 
 /// A style: words around a prompt.

@@ -396,6 +396,8 @@ pub(crate) const fn job_kind(kind: queue::JobKind) -> JobKind {
         queue::JobKind::Film => JobKind::Film,
         queue::JobKind::Export => JobKind::Export,
         queue::JobKind::Import => JobKind::Import,
+        queue::JobKind::Copy => JobKind::Copy,
+        queue::JobKind::Download => JobKind::Download,
     }
 }
 

@@ -440,7 +440,7 @@ fn painted(outline: &Outline) -> Option<Rect> {
     outline.painted.iter().copied().reduce(|all, rect| all.union(&rect))
 }
 
-fn mistake(_: tokio::task::JoinError) -> JobError {
+pub(super) fn mistake(_: tokio::task::JoinError) -> JobError {
     JobError::Failed("This failed because of a mistake in Outframe. The project is as it was before; try again.".into())
 }
 

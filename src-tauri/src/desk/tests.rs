@@ -40,7 +40,8 @@ impl Bench {
         let folders = Folders { config: folder.path().join("config"), unnamed: folder.path().join("data/projects") };
         let told: Arc<Mutex<Vec<DeskEvent>>> = Arc::default();
         let keep = Arc::clone(&told);
-        let models = Models::at(vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../models")]);
+        let own = folder.path().join("models");
+        let models = Models::at(vec![own.clone(), Path::new(env!("CARGO_MANIFEST_DIR")).join("../models")]).owning(own);
         let listener = move |event| keep.lock().unwrap().push(event);
         let desk =
             Desk::new(Handle::current(), Studio::new(engine, models), folders, "software".into(), listener).unwrap();
@@ -566,4 +567,76 @@ async fn the_picture_as_it_is_keeps_its_place_in_a_frame_that_grows() {
     // A file is stretched over the whole, as everywhere.
     let file = ControlPicture::File { path: bench.path("a.png").to_string_lossy().into_owned() };
     assert_eq!(desk.controls(&[choice(file)], Some(&outline)).unwrap()[0].picture.dimensions(), (64, 32));
+}
+
+/// A file of weights with nothing but zeros in it.
+fn weights(path: &Path, name: &str, shape: &[usize]) {
+    let bytes = 2 * shape.iter().product::<usize>();
+    let header =
+        serde_json::json!({ name: { "dtype": "F16", "shape": shape, "data_offsets": [0, bytes] } }).to_string();
+    let header = format!("{header}{}", " ".repeat(header.len().next_multiple_of(8) - header.len()));
+    let length = (header.len() as u64).to_le_bytes();
+    std::fs::write(path, [&length[..], header.as_bytes(), &vec![0; bytes]].concat()).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn models_come_into_the_library_and_go_out_of_it() {
+    let bench = Bench::new();
+    let desk = &bench.desk;
+    let told =
+        |bench: &Bench| bench.told.lock().unwrap().iter().filter(|event| matches!(event, DeskEvent::Library)).count();
+    let edges = bench.path("edges.safetensors");
+    weights(&edges, "controlnet_cond_embedding.conv_in.weight", &[16, 3, 3, 3]);
+    std::fs::write(bench.path("old.ckpt"), "pickle").unwrap();
+    let all = ["edges.safetensors", "old.ckpt", "a.png"].map(|name| bench.path(name));
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    assert_eq!(Desk::models_among(all.to_vec()), [text(&all[0]), text(&all[1])]);
+    assert_eq!(Desk::models_among(vec![bench.folder.path().into()]).len(), 1);
+    let found = Desk::examine_model(&edges).unwrap();
+    assert!(found.name == "edges" && found.about.contains("ControlNet") && found.bytes > 800, "{found:?}");
+    assert!(Desk::examine_model(&all[1]).unwrap_err().message.contains("pickle"));
+    assert!(Desk::examine_model(bench.folder.path()).unwrap_err().message.contains("no model folder"));
+    assert_eq!(Desk::examine_model(&bench.path("gone.safetensors")).unwrap_err().kind, ErrorKind::NotFound);
+
+    // Linked: listed, offered, told; a second of the name is refused; removed without touching the original.
+    let own = |desk: &Desk| desk.library().into_iter().filter(|item| item.own).collect::<Vec<_>>();
+    assert!(own(desk).is_empty());
+    desk.link_model(&edges).unwrap();
+    let listed = own(desk);
+    assert!(listed.len() == 1 && listed[0].link && listed[0].name == "edges", "{listed:?}");
+    assert_eq!(desk.adapters().controls[0].name, "edges");
+    assert!(desk.copy_model(edges.clone()).is_ok(), "that it is there already is told by the job");
+    let wait = async || {
+        for _ in 0..200 {
+            if told(&bench) > 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("nothing was told of the change");
+    };
+    wait().await;
+    desk.remove_model(&listed[0].path).unwrap();
+    assert!(own(desk).is_empty() && edges.is_file());
+
+    // Copied, as a job.
+    let copied = bench.finished(desk.copy_model(edges.clone()).unwrap()).await;
+    assert_eq!((copied.state, copied.error, copied.label.as_str()), (JobState::Done, None, "edges"));
+    assert!(copied.stage == "Done" && copied.progress > 0.99);
+    let listed = own(desk);
+    assert!(listed.len() == 1 && !listed[0].link, "{listed:?}");
+    desk.remove_model(&listed[0].path).unwrap();
+    assert!(own(desk).is_empty() && edges.is_file());
+    let starter = desk.library().remove(0);
+    assert!(!starter.own && desk.remove_model(&starter.path).unwrap_err().message.contains("outside"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_catalogue_says_what_a_download_is() {
+    let bench = Bench::new();
+    let items = bench.desk.catalogue().unwrap();
+    assert!(items.len() >= 15 && items.iter().all(|item| !item.licence.is_empty() && item.source.contains('/')));
+    assert!(items.iter().any(|item| item.bytes.is_some_and(|bytes| bytes > 100_000_000)));
+    assert_eq!(bench.desk.download_model("unicorn".into()).unwrap_err().kind, ErrorKind::NotFound);
+    assert_eq!(bench.desk.jobs(), [], "nothing is asked for by looking");
 }

@@ -1,6 +1,7 @@
 import type { Backend, Events, FileDrop } from "./backend";
 import { paintScene } from "./scene";
 import type {
+  CatalogueItem,
   CommandError,
   Commands,
   CoverageView,
@@ -11,6 +12,7 @@ import type {
   ImportedView,
   JobView,
   LayerView,
+  LibraryEntry,
   MoveKind,
   MoveKindInfo,
   MoveView,
@@ -90,6 +92,33 @@ const around = (rects: Rect[]): Rect | null => {
   };
 };
 
+function entry(name: string, about: string, bytes: number, more: Partial<LibraryEntry>): LibraryEntry {
+  const path = `/home/ada/.local/share/outframe/models/${name}.safetensors`;
+  const nothing = { title: null, licence: null, triggerWords: [], source: null, problem: null };
+  return { name, path, about, bytes, ...nothing, own: true, link: false, ...more };
+}
+
+const CATALOGUE: Omit<CatalogueItem, "installed">[] = [
+  {
+    name: "canny-sd15",
+    title: "ControlNet for edges, SD 1.5",
+    about: "SD 1.x, ControlNet",
+    bytes: 723e6,
+    licence: "OpenRAIL",
+    obligations: "The uses that its appendix names are forbidden.",
+    source: "maker/control-canny",
+  },
+  {
+    name: "sdxl-base",
+    title: "Stable Diffusion XL",
+    about: "SDXL, model",
+    bytes: null,
+    licence: "OpenRAIL++-M",
+    obligations: "The uses that its appendix names are forbidden.",
+    source: "maker/sdxl",
+  },
+];
+
 export type MockOptions = { delay?: number; demo?: boolean };
 
 export class MockBackend implements Backend {
@@ -98,9 +127,18 @@ export class MockBackend implements Backend {
   /** The next call of this command is rejected with the message. */
   failNext: { name: keyof Commands; message: string } | null = null;
   nextSavePath: string | null = "/home/ada/Pictures/picture.png";
+  offline = false;
   nextOpenPaths = ["/home/ada/Pictures/Ridge at dawn.outframe"];
   /** Whether the library has control networks. */
   networks = true;
+  /** What the library holds beside the starter. */
+  shelf: LibraryEntry[] = [
+    entry("Starter", "starter, SD 1.x, inpainting, f16", 79e6, { own: false, licence: "Apache-2.0" }),
+    entry("ink-wash", "SD 1.x, LoRA, f16", 151e6, { link: true, triggerWords: ["ink wash", "loose lines"] }),
+    entry("old", "unknown", 2.1e9, {
+      problem: "It is a pickle, which can run any program. Get it as .safetensors.",
+    }),
+  ];
 
   readonly #delay: number;
   readonly #handlers: Handlers = {
@@ -109,6 +147,7 @@ export class MockBackend implements Backend {
     engine: new Set(),
     menu: new Set(),
     problem: new Set(),
+    library: new Set(),
   };
   readonly #drops = new Set<(drop: FileDrop) => void>();
   readonly #pictures = new Map<string, string>();
@@ -775,6 +814,12 @@ export class MockBackend implements Backend {
     };
   }
 
+  #added(path: string, link: boolean): void {
+    const name = (path.split("/").at(-1) ?? path).replace(".safetensors", "");
+    this.shelf = [...this.shelf, entry(name, "SDXL, LoRA, f16", 228e6, { link })];
+    this.emit("library", null);
+  }
+
   #layer(state: MockState, id: string): MockLayer {
     return state.layers.find((layer) => layer.id === id) ?? fail("not-found", "That layer is gone.");
   }
@@ -828,6 +873,36 @@ export class MockBackend implements Backend {
         : [],
       maxControls: 6,
     }),
+    library: () => structuredClone(this.shelf),
+    models_among: ({ paths }) => paths.filter((path) => /\.(safetensors|ckpt)$|\/sdxl$/.test(path)),
+    examine_model: ({ path }) => {
+      if (path.endsWith(".ckpt"))
+        fail("invalid", `${path} is a pickle, which can run any program. Get the model as .safetensors.`);
+      const name = (path.split("/").at(-1) ?? path).replace(".safetensors", "");
+      return { path, name, about: "SDXL, LoRA, f16", bytes: 228e6 };
+    },
+    link_model: ({ path }) => this.#added(path, true),
+    copy_model: ({ path }) => {
+      const name = (path.split("/").at(-1) ?? path).replace(".safetensors", "");
+      return this.#enqueue("copy", name, null, 1, 0, () => {
+        this.#added(path, false);
+        return null;
+      });
+    },
+    remove_model: ({ path }) => {
+      this.shelf = this.shelf.filter((item) => item.path !== path);
+      this.emit("library", null);
+    },
+    catalogue: () =>
+      CATALOGUE.map((item) => ({ ...item, installed: this.shelf.some((one) => one.name === item.name) })),
+    download_model: ({ name }) => {
+      if (this.offline)
+        fail("failed", "The hub cannot be reached: this machine is offline. Try again later.");
+      return this.#enqueue("download", name, null, 1, 0, () => {
+        this.#added(`/home/ada/.local/share/outframe/models/${name}.safetensors`, false);
+        return null;
+      });
+    },
     preview_control: ({ picture, canny }) => {
       if (picture.kind === "file" && picture.path.includes("gone"))
         fail(

@@ -200,7 +200,7 @@ text: string, };
 
 export type JobState = "queued" | "running" | "done" | "failed" | "cancelled";
 
-export type JobKind = "generate" | "extend" | "zoom-out" | "reframe" | "vary" | "cover" | "upscale" | "film" | "export" | "import";
+export type JobKind = "generate" | "extend" | "zoom-out" | "reframe" | "vary" | "cover" | "upscale" | "film" | "export" | "import" | "copy" | "download";
 
 export type JobView = { id: number, kind: JobKind, label: string, state: JobState, 
 /**
@@ -332,6 +332,69 @@ name: string,
  * In words, such as "SDXL, LoRA, f16".
  */
 about: string, triggerWords: Array<string>, };
+
+/**
+ * Something in the library.
+ */
+export type LibraryEntry = { name: string, path: string, 
+/**
+ * What it is, such as "SDXL, LoRA, f16".
+ */
+about: string, 
+/**
+ * Of its weights.
+ */
+bytes: number, 
+/**
+ * The title that its makers gave it, where that is not its name.
+ */
+title: string | null, licence: string | null, triggerWords: Array<string>, 
+/**
+ * Where it was downloaded from.
+ */
+source: string | null, 
+/**
+ * Why it cannot be used.
+ */
+problem: string | null, 
+/**
+ * It is in the user's own folder, and can be removed.
+ */
+own: boolean, 
+/**
+ * Its weights are elsewhere.
+ */
+link: boolean, };
+
+/**
+ * A model that could be put into the library.
+ */
+export type FoundModel = { path: string, name: string, 
+/**
+ * What it is, such as "SDXL, LoRA, f16".
+ */
+about: string, bytes: number, };
+
+/**
+ * A well-known model that can be downloaded.
+ */
+export type CatalogueItem = { name: string, title: string, 
+/**
+ * Family and kind.
+ */
+about: string, 
+/**
+ * Where they are known before anything is asked for.
+ */
+bytes: number | null, licence: string, 
+/**
+ * What the licence asks for.
+ */
+obligations: string, 
+/**
+ * The repository.
+ */
+source: string, installed: boolean, };
 
 /**
  * A style: words around a prompt.
