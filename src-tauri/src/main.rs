@@ -147,6 +147,15 @@ fn start(file: Option<PathBuf>) -> anyhow::Result<()> {
             commands::models,
             commands::model_defaults,
             commands::adapters,
+            commands::preview_control,
+            commands::library,
+            commands::models_among,
+            commands::examine_model,
+            commands::link_model,
+            commands::copy_model,
+            commands::remove_model,
+            commands::catalogue,
+            commands::download_model,
             commands::styles,
             commands::upscale,
             commands::engine_status,
@@ -272,6 +281,7 @@ impl Teller {
             }
             DeskEvent::Jobs(jobs) => self.app.emit("jobs", jobs),
             DeskEvent::Engine(engine) => self.app.emit("engine", engine),
+            DeskEvent::Library => self.app.emit("library", ()),
             DeskEvent::Problem(problem) => {
                 eprintln!("outframe-desktop: {problem}");
                 self.app.emit("problem", problem)
