@@ -8,6 +8,7 @@
     reason = "these are the tests' own tools: what they cannot do fails the test that asked for it"
 )]
 
+mod control;
 #[cfg(target_os = "linux")]
 pub mod desktop;
 #[cfg(target_os = "linux")]
@@ -25,6 +26,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use control::control_network;
 use image::RgbaImage;
 use serde_json::Value;
 use tempfile::TempDir;
