@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use fantoccini::key::Key;
 use outframe_tests::{
-    Place, control_network,
+    Hub, Place, control_network,
     desktop::{self, Desktop, DropTarget, RETURN},
     gradient, linux, models, program,
     window::{self, DISPLAY, Window},
@@ -569,5 +569,57 @@ fn models_come_by_a_drop_and_go_by_the_dialog() {
     let refused = jobs_done(&window);
     assert_eq!((&refused["kind"], &refused["state"]), (&json!("download"), &json!("failed")));
     assert!(refused["error"].as_str().unwrap().contains("HF_HUB_OFFLINE"), "{refused}");
+    window.close();
+}
+
+/// A download by the dialog: nobody is asked before the button is pressed, it can be stopped, and goes on where it stopped.
+#[test]
+fn a_model_of_the_catalogue_is_downloaded_stopped_and_continued() {
+    const NAME: &str = "controlnet-canny-sd15";
+    const FILE: &str = "diffusion_pytorch_model.fp16.safetensors";
+    let place = Place::new();
+    let home = place.aside("home");
+    fs::create_dir_all(&home).unwrap();
+    control_network(&place.aside("network"));
+    let network = place.aside("network/diffusion_pytorch_model.safetensors");
+    let bytes = fs::read(&network).unwrap();
+    let never = outframe_studio::CancellationToken::new();
+    let mut hashes = outframe_studio::HashCache::at(place.aside("hashes.json"));
+    let hash = hashes.hashes(&network, false, &never, |_, _| ()).unwrap().sha256;
+    let entry = outframe_studio::catalog().unwrap().into_iter().find(|entry| entry.name == NAME).unwrap();
+    assert_eq!(entry.files[0].path, FILE);
+    let hub = Hub::start(&entry.repository, FILE, bytes.clone(), &hash);
+    let variables = [("HF_ENDPOINT", hub.address()), ("OUTFRAME_ADAPTER", "software")];
+    let window = Window::start_sized(&place, &home, &[], DISPLAY, &variables);
+    window.wait_for(&id("start"));
+
+    window.click(&id("engine"));
+    window.click(&id("engine-models"));
+    window.click(&id("models-catalogue"));
+    let item = |part: &str| format!("[data-name=\"{NAME}\"] {}", id(part));
+    window.wait_for(&item("catalogue-download"));
+    assert!(hub.asked().is_empty(), "{:?}", hub.asked());
+    window.click(&item("catalogue-download"));
+    let half = |window: &Window| {
+        let job = window.ask("jobs", json!({})).as_array()?.last()?.clone();
+        (job["progress"].as_f64()? > 0.45).then_some(())
+    };
+    window.wait("half of it is there", half);
+    window.click(&item("catalogue-cancel"));
+    window.wait_text("What has arrived is kept");
+    assert_eq!(jobs_done(&window)["state"], "cancelled");
+    assert!(window.ask("adapters", json!({}))["controls"].as_array().unwrap().is_empty());
+
+    hub.flow();
+    window.ask("clear_jobs", json!({}));
+    window.wait_gone(&item("catalogue-ending"));
+    window.click(&item("catalogue-download"));
+    done(&window);
+    window.wait_gone(&item("catalogue-download"));
+    assert_eq!(window.ask("adapters", json!({}))["controls"][0]["name"], NAME);
+    let written = home.join(format!("data/outframe/models/controlnet/{NAME}.safetensors"));
+    assert!(fs::read(written).unwrap() == bytes, "what was sent in two parts is whole");
+    let asked = hub.asked();
+    assert!(asked.last().is_some_and(|last| last.contains("/resolve/") && !last.ends_with(" 0-")), "{asked:?}");
     window.close();
 }

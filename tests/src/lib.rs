@@ -11,6 +11,7 @@
 mod control;
 #[cfg(target_os = "linux")]
 pub mod desktop;
+mod hub;
 #[cfg(target_os = "linux")]
 pub mod linux;
 #[cfg(target_os = "linux")]
@@ -27,6 +28,7 @@ use std::{
 };
 
 pub use control::control_network;
+pub use hub::Hub;
 use image::RgbaImage;
 use serde_json::Value;
 use tempfile::TempDir;
