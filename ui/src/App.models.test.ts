@@ -104,7 +104,7 @@ describe("the models dialog", () => {
     expect(app.jobs.at(-1)).toMatchObject({ kind: "download", label: "canny-sd15" });
   });
 
-  it("shows why a download failed, and offers to go on", async () => {
+  it("shows why a download failed, and offers to try again", async () => {
     const { app, backend } = await open();
     app.dialog = "models";
     await user.click(await screen.findByTestId("models-catalogue"));
@@ -128,7 +128,7 @@ describe("the models dialog", () => {
       },
     ]);
     expect(await screen.findByTestId("catalogue-ending")).toHaveTextContent("This machine is offline.");
-    expect(screen.getByRole("button", { name: "Continue Stable Diffusion XL" })).toBeEnabled();
+    expect(screen.getByRole("button", { name: "Try again Stable Diffusion XL" })).toBeEnabled();
   });
 
   it("adds files that are picked, and comes back", async () => {

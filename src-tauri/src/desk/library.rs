@@ -123,12 +123,19 @@ impl Desk {
 
     /// Tells when something in the library's folders changes.
     pub(super) fn watch_library(&self) {
-        let watch = match self.inner.studio.models().watch() {
-            Ok(watch) => watch,
-            Err(error) => return self.problem(error.to_string()),
-        };
-        let inner = Arc::downgrade(&self.inner);
+        let (models, inner) = (self.inner.studio.models().clone(), Arc::downgrade(&self.inner));
         self.inner.runtime.spawn(async move {
+            // Large folders take a moment to be looked through, and the window does not wait for that.
+            let watch = match tokio::task::spawn_blocking(move || models.watch()).await {
+                Ok(Ok(watch)) => watch,
+                Ok(Err(error)) => {
+                    if let Some(inner) = inner.upgrade() {
+                        Self { inner }.problem(error.to_string());
+                    }
+                    return;
+                }
+                Err(_) => return,
+            };
             let mut changes = watch.changes();
             let mut problem = changes.borrow_and_update().problem.clone();
             if let (Some(problem), Some(inner)) = (&problem, inner.upgrade()) {

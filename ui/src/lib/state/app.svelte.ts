@@ -61,7 +61,7 @@ export class App {
   shelf = $state.raw<LibraryEntry[] | null>(null);
   catalogue = $state.raw<CatalogueItem[] | null>(null);
   /** What is to be put into the library, and which dialog asked for it. */
-  addingModels: string[] = [];
+  addingModels = $state.raw<string[]>([]);
   addingFrom: "models" | null = null;
   /** What the upscale dialog begins with: a layer, or the whole picture. */
   upscaleLayer = $state<string | null>(null);
@@ -174,7 +174,7 @@ export class App {
   /** Asks how these are to come into the library. */
   addModels(paths: string[]): void {
     this.addingModels = paths;
-    this.addingFrom = this.dialog === "models" ? "models" : null;
+    if (this.dialog !== "add-models") this.addingFrom = this.dialog === "models" ? "models" : null;
     this.dialog = "add-models";
   }
 
