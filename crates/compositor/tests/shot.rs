@@ -242,7 +242,7 @@ fn what_the_processor_draws_is_what_the_adapter_draws() {
         stage.patch(Rect::new(500, 300, 300, 90), opaque);
         stage
     };
-    let mut stages = vec![plain(&mut dice), plain(&mut dice), plain(&mut dice), plain(&mut dice)];
+    let mut stages = [plain(&mut dice), plain(&mut dice), plain(&mut dice), plain(&mut dice)];
     stages[1].top().opacity = 0.6;
     stages[1].document.canvas.background = Some(Color { r: 40, g: 120, b: 210, a: 255 });
     // Those whose texels must come from the adapter: a mask, and a picture that is smaller than its place.
