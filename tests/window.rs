@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use fantoccini::key::Key;
 use outframe_tests::{
-    Place,
+    Hub, Place, control_network,
     desktop::{self, Desktop, DropTarget, RETURN},
     gradient, linux, models, program,
     window::{self, DISPLAY, Window},
@@ -452,5 +452,174 @@ fn adapters_alternatives_and_upscaling_are_at_hand() {
     window.click(&id("undo"));
     window.wait("it is as it was", |window| (frame(window) == small).then_some(()));
     assert_eq!(tiles(&window), before);
+    window.close();
+}
+
+#[test]
+fn a_control_network_steers_what_is_painted() {
+    let place = Place::new();
+    let home = place.aside("home");
+    let library = home.join("data/outframe/models");
+    fs::create_dir_all(&library).unwrap();
+    let small = ["--size", "64x64", "--steps", "2", "--seed", "3"];
+    place.run(&[&["generate", "green hills", "--project", "hills.outframe"], &small[..]].concat()).ok();
+    let window = start(&place, &home, &["hills.outframe"]);
+    window.wait_for(&id("stage"));
+    window.click(&id("advanced"));
+    window.wait_text("No ControlNet in the library");
+
+    // One that is laid into the library meanwhile is there when the settings are opened again.
+    control_network(&library.join("pale-edges"));
+    window.click(&id("advanced"));
+    window.click(&id("advanced"));
+    window.click(&id("control-add"));
+    window.wait_for("[data-select-item][data-highlighted]");
+    window.keys(&[], &char::from(Key::Enter).to_string());
+    window.wait_for(&format!("{}[alt=\"The edges of: The picture as it is\"]", id("control-preview")));
+    window.click(&id("control-edges"));
+    window.wait_for(&format!("{}[alt=\"The picture as it is\"]", id("control-preview")));
+
+    // The same seed with it, with it at no strength, and without it.
+    window.fill(&id("prompt"), "green hills");
+    window.fill(&id("takes"), "1");
+    window.click(&id("settings"));
+    window.fill(&id("seed"), "9");
+    let paint = |window: &Window| {
+        window.ask("clear_jobs", json!({}));
+        window.click(&id("generate"));
+        done(window);
+        tiles(window)
+    };
+    let steered = paint(&window);
+    let made = project(&window)["generations"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!(made["controls"][0]["network"], "pale-edges");
+    assert_eq!(
+        (&made["controls"][0]["picture"]["kind"], &made["controls"][0]["canny"]),
+        (&json!("stored"), &json!(null))
+    );
+    window.script("document.querySelector(arguments[0]).focus()", vec![json!(id("control-scale"))]);
+    window.keys(&[], &char::from(Key::Home).to_string());
+    window.wait("no strength", |window| {
+        let scale = window.script(
+            "return document.querySelector(arguments[0]).getAttribute('aria-valuenow')",
+            vec![json!(id("control-scale"))],
+        );
+        (scale == "0").then_some(())
+    });
+    let silent = paint(&window);
+    window.click(&id("control-remove"));
+    window.wait_gone(&id("control"));
+    let alone = paint(&window);
+    assert_eq!(silent, alone);
+    assert_ne!(steered, alone);
+    window.close();
+}
+
+/// Models into the library by a drop and out of it by the dialog; without a network a download says so.
+#[test]
+fn models_come_by_a_drop_and_go_by_the_dialog() {
+    let place = Place::new();
+    let home = place.aside("home");
+    fs::create_dir_all(&home).unwrap();
+    let adapters = models().parent().unwrap().join("tests/parity/fixtures/adapters");
+    let ink = place.aside("ink.safetensors");
+    fs::copy(adapters.join("kohya.safetensors"), &ink).unwrap();
+    let pickle = place.aside("old.ckpt");
+    fs::write(&pickle, "stands for a pickle").unwrap();
+    let variables = [("HF_HUB_OFFLINE", "1"), ("OUTFRAME_ADAPTER", "software")];
+    let window = Window::start_sized(&place, &home, &[], DISPLAY, &variables);
+    window.wait_for(&id("start"));
+
+    // What cannot be used is refused with the reason, also beside what can.
+    window.drop_files(&[ink.clone(), pickle], 400.0, 300.0);
+    window.wait("both are looked at", |window| (window.count(&id("add-model")) == 2).then_some(()));
+    window.wait_text("pickle");
+    window.wait_text("LoRA");
+    window.click(&id("add-link"));
+    window.wait("the link is there", |window| {
+        window.ask("adapters", json!({}))["loras"].as_array()?.iter().any(|lora| lora["name"] == "ink").then_some(())
+    });
+    assert!(home.join("data/outframe/models/loras/ink.safetensors").is_symlink());
+    window.wait("only the pickle is left", |window| (window.count(&id("add-model")) == 1).then_some(()));
+    window.keys(&[], &char::from(Key::Escape).to_string());
+    window.wait_gone(&id("add-models"));
+    assert_eq!(window.ask("current_project", json!({})), Value::Null, "a model begins no project");
+
+    // The list in the prompt panel follows, also what changes behind the window's back.
+    window.click(&id("new"));
+    window.wait_for(&id("stage"));
+    window.click(&id("advanced"));
+    window.wait_for(&format!("{}:not([disabled])", id("lora-add")));
+    fs::remove_file(home.join("data/outframe/models/loras/ink.safetensors")).unwrap();
+    window.wait_text("No LoRA in the library");
+    fs::copy(&ink, home.join("data/outframe/models/loras/wash.safetensors")).unwrap();
+    window.wait_for(&format!("{}:not([disabled])", id("lora-add")));
+
+    // The dialog: what is there, away with it, and the catalogue, which asks nobody.
+    window.click(&id("models-open"));
+    window.wait("one is one's own", |window| (window.count(&id("library-remove")) == 1).then_some(()));
+    let all = window.count(&id("library-item"));
+    window.click(&id("library-remove"));
+    window.click(&id("library-remove-yes"));
+    window.wait("one less", |window| (window.count(&id("library-item")) == all - 1).then_some(()));
+    assert!(!home.join("data/outframe/models/loras/wash.safetensors").exists() && ink.is_file());
+    window.click(&id("models-catalogue"));
+    window.click(&id("catalogue-download"));
+    window.wait_for(&id("catalogue-ending"));
+    let refused = jobs_done(&window);
+    assert_eq!((&refused["kind"], &refused["state"]), (&json!("download"), &json!("failed")));
+    assert!(refused["error"].as_str().unwrap().contains("HF_HUB_OFFLINE"), "{refused}");
+    window.close();
+}
+
+/// A download by the dialog: nobody is asked before the button is pressed, it can be stopped, and goes on where it stopped.
+#[test]
+fn a_model_of_the_catalogue_is_downloaded_stopped_and_continued() {
+    const NAME: &str = "controlnet-canny-sd15";
+    const FILE: &str = "diffusion_pytorch_model.fp16.safetensors";
+    let place = Place::new();
+    let home = place.aside("home");
+    fs::create_dir_all(&home).unwrap();
+    control_network(&place.aside("network"));
+    let network = place.aside("network/diffusion_pytorch_model.safetensors");
+    let bytes = fs::read(&network).unwrap();
+    let never = outframe_studio::CancellationToken::new();
+    let mut hashes = outframe_studio::HashCache::at(place.aside("hashes.json"));
+    let hash = hashes.hashes(&network, false, &never, |_, _| ()).unwrap().sha256;
+    let entry = outframe_studio::catalog().unwrap().into_iter().find(|entry| entry.name == NAME).unwrap();
+    assert_eq!(entry.files[0].path, FILE);
+    let hub = Hub::start(&entry.repository, FILE, bytes.clone(), &hash);
+    let variables = [("HF_ENDPOINT", hub.address()), ("OUTFRAME_ADAPTER", "software")];
+    let window = Window::start_sized(&place, &home, &[], DISPLAY, &variables);
+    window.wait_for(&id("start"));
+
+    window.click(&id("engine"));
+    window.click(&id("engine-models"));
+    window.click(&id("models-catalogue"));
+    let item = |part: &str| format!("[data-name=\"{NAME}\"] {}", id(part));
+    window.wait_for(&item("catalogue-download"));
+    assert!(hub.asked().is_empty(), "{:?}", hub.asked());
+    window.click(&item("catalogue-download"));
+    let half = |window: &Window| {
+        let job = window.ask("jobs", json!({})).as_array()?.last()?.clone();
+        (job["progress"].as_f64()? > 0.45).then_some(())
+    };
+    window.wait("half of it is there", half);
+    window.click(&item("catalogue-cancel"));
+    window.wait_text("What has arrived is kept");
+    assert_eq!(jobs_done(&window)["state"], "cancelled");
+    assert!(window.ask("adapters", json!({}))["controls"].as_array().unwrap().is_empty());
+
+    hub.flow();
+    window.ask("clear_jobs", json!({}));
+    window.wait_gone(&item("catalogue-ending"));
+    window.click(&item("catalogue-download"));
+    done(&window);
+    window.wait_gone(&item("catalogue-download"));
+    assert_eq!(window.ask("adapters", json!({}))["controls"][0]["name"], NAME);
+    let written = home.join(format!("data/outframe/models/controlnet/{NAME}.safetensors"));
+    assert!(fs::read(written).unwrap() == bytes, "what was sent in two parts is whole");
+    let asked = hub.asked();
+    assert!(asked.last().is_some_and(|last| last.contains("/resolve/") && !last.ends_with(" 0-")), "{asked:?}");
     window.close();
 }

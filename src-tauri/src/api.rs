@@ -170,6 +170,7 @@ pub(crate) struct GenerationView {
     pub(crate) sampler: String,
     pub(crate) strength: f64,
     pub(crate) tuning: Tuning,
+    pub(crate) controls: Vec<ControlChoice>,
     pub(crate) takes: Vec<TakeView>,
     pub(crate) chosen: String,
     /// The topmost layer that shows it.
@@ -322,6 +323,8 @@ pub(crate) enum JobKind {
     Film,
     Export,
     Import,
+    Copy,
+    Download,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, TS)]
@@ -374,6 +377,48 @@ pub(crate) struct Settings {
     pub(crate) style: Option<String>,
     #[serde(default)]
     pub(crate) tuning: Tuning,
+    /// What steers the picture beside the prompt.
+    #[serde(default)]
+    pub(crate) controls: Vec<ControlChoice>,
+}
+
+/// A control network of the library and the picture that it follows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+pub(crate) struct ControlChoice {
+    pub(crate) network: String,
+    pub(crate) picture: ControlPicture,
+    /// 0 to 2; 1 as it was trained.
+    pub(crate) scale: f64,
+    /// The part of the steps over which it counts, each 0 to 1.
+    pub(crate) start: f64,
+    pub(crate) end: f64,
+    /// The lower and the upper threshold, where the network gets the picture's edges (Canny's detector).
+    pub(crate) canny: Option<(u32, u32)>,
+}
+
+/// Where a control's picture comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub(crate) enum ControlPicture {
+    File {
+        path: String,
+    },
+    /// The open project's picture, as it is when the work is asked for.
+    Frame,
+    /// One that is in the project, because an earlier picture followed it.
+    Stored {
+        blob: String,
+    },
+}
+
+/// What a control network sees, small.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+pub(crate) struct ControlPreview {
+    /// A `data:` address.
+    pub(crate) image: String,
+    /// Of the picture itself.
+    pub(crate) width: u32,
+    pub(crate) height: u32,
 }
 
 /// What changes the model.
@@ -404,12 +449,16 @@ pub(crate) struct EmbeddingChoice {
     pub(crate) word: Option<String>,
 }
 
-/// What the library has that changes a model.
+/// What the library has that changes a model or steers it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct AdaptersView {
     pub(crate) loras: Vec<AdapterItem>,
     pub(crate) embeddings: Vec<AdapterItem>,
     pub(crate) vaes: Vec<AdapterItem>,
+    pub(crate) controls: Vec<AdapterItem>,
+    /// So many may steer one picture.
+    pub(crate) max_controls: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
@@ -420,6 +469,57 @@ pub(crate) struct AdapterItem {
     /// In words, such as "SDXL, LoRA, f16".
     pub(crate) about: String,
     pub(crate) trigger_words: Vec<String>,
+}
+
+/// Something in the library.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LibraryEntry {
+    pub(crate) name: String,
+    pub(crate) path: String,
+    /// What it is, such as "SDXL, LoRA, f16".
+    pub(crate) about: String,
+    /// Of its weights.
+    pub(crate) bytes: u64,
+    /// The title that its makers gave it, where that is not its name.
+    pub(crate) title: Option<String>,
+    pub(crate) licence: Option<String>,
+    pub(crate) trigger_words: Vec<String>,
+    /// Where it was downloaded from.
+    pub(crate) source: Option<String>,
+    /// Why it cannot be used.
+    pub(crate) problem: Option<String>,
+    /// It is in the user's own folder, and can be removed.
+    pub(crate) own: bool,
+    /// Its weights are elsewhere.
+    pub(crate) link: bool,
+}
+
+/// A model that could be put into the library.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+pub(crate) struct FoundModel {
+    pub(crate) path: String,
+    pub(crate) name: String,
+    /// What it is, such as "SDXL, LoRA, f16".
+    pub(crate) about: String,
+    pub(crate) bytes: u64,
+}
+
+/// A well-known model that can be downloaded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+pub(crate) struct CatalogueItem {
+    pub(crate) name: String,
+    pub(crate) title: String,
+    /// Family and kind.
+    pub(crate) about: String,
+    /// Where they are known before anything is asked for.
+    pub(crate) bytes: Option<u64>,
+    pub(crate) licence: String,
+    /// What the licence asks for.
+    pub(crate) obligations: String,
+    /// The repository.
+    pub(crate) source: String,
+    pub(crate) installed: bool,
 }
 
 /// A style: words around a prompt.

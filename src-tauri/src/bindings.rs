@@ -29,7 +29,7 @@ fn declarations() -> String {
     declare!(
         Rect Point AppInfo AdapterKind Os RecentProject ModelView EngineState EngineView ProjectView FrameView LayerView
         GenerationKind GenerationView TakeView MoveKind Easing MoveView ShotView ShotGeometry MoveKindInfo CoverageView JobState
-        JobKind JobView JobPreview Settings Tuning LoraChoice EmbeddingChoice AdaptersView AdapterItem StyleView UpscaleInput ModelDefaults GenerateInput ExtendInput ZoomOutInput ReframeInput VaryInput Region
+        JobKind JobView JobPreview Settings ControlChoice ControlPicture ControlPreview Tuning LoraChoice EmbeddingChoice AdaptersView AdapterItem LibraryEntry FoundModel CatalogueItem StyleView UpscaleInput ModelDefaults GenerateInput ExtendInput ZoomOutInput ReframeInput VaryInput Region
         RegionShape LayerChange ShotInput FilmFormat FilmInput ExportInput ImportedView ErrorKind CommandError HistoryStep
         ExtendPlan ShotPreview DragOut ProjectEvent
     );

@@ -9,10 +9,11 @@ use tauri::{AppHandle, State, WebviewWindow, ipc::InvokeBody};
 
 use crate::{
     api::{
-        AdaptersView, AppInfo, CommandError, CoverageView, DragOut, EngineView, ExportInput, ExtendInput, ExtendPlan,
-        FilmInput, GenerateInput, HistoryStep, ImportedView, JobView, LayerChange, ModelDefaults, ModelView,
-        MoveKindInfo, ProjectView, RecentProject, Rect, ReframeInput, Settings, ShotInput, ShotPreview, StyleView,
-        UpscaleInput, VaryInput, ZoomOutInput,
+        AdaptersView, AppInfo, CatalogueItem, CommandError, ControlPicture, ControlPreview, CoverageView, DragOut,
+        EngineView, ExportInput, ExtendInput, ExtendPlan, FilmInput, FoundModel, GenerateInput, HistoryStep,
+        ImportedView, JobView, LayerChange, LibraryEntry, ModelDefaults, ModelView, MoveKindInfo, ProjectView,
+        RecentProject, Rect, ReframeInput, Settings, ShotInput, ShotPreview, StyleView, UpscaleInput, VaryInput,
+        ZoomOutInput,
     },
     clipboard::{self, Clip},
     desk::Desk,
@@ -58,6 +59,55 @@ pub(crate) async fn model_defaults(desk: Hand<'_>, model: Option<String>) -> Ans
 #[tauri::command]
 pub(crate) async fn adapters(desk: Hand<'_>) -> Answer<AdaptersView> {
     slowly(&desk, Desk::adapters).await
+}
+
+#[tauri::command]
+pub(crate) async fn library(desk: Hand<'_>) -> Answer<Vec<LibraryEntry>> {
+    slowly(&desk, Desk::library).await
+}
+
+#[tauri::command]
+pub(crate) async fn models_among(desk: Hand<'_>, paths: Vec<PathBuf>) -> Answer<Vec<String>> {
+    slowly(&desk, move |_| Desk::models_among(paths)).await
+}
+
+#[tauri::command]
+pub(crate) async fn examine_model(desk: Hand<'_>, path: PathBuf) -> Answer<FoundModel> {
+    slowly(&desk, move |_| Desk::examine_model(&path)).await?
+}
+
+#[tauri::command]
+pub(crate) async fn link_model(desk: Hand<'_>, path: PathBuf) -> Answer<()> {
+    slowly(&desk, move |desk| desk.link_model(&path)).await?
+}
+
+#[tauri::command]
+pub(crate) async fn copy_model(desk: Hand<'_>, path: PathBuf) -> Answer<u64> {
+    slowly(&desk, move |desk| desk.copy_model(path)).await?
+}
+
+#[tauri::command]
+pub(crate) async fn remove_model(desk: Hand<'_>, path: String) -> Answer<()> {
+    slowly(&desk, move |desk| desk.remove_model(&path)).await?
+}
+
+#[tauri::command]
+pub(crate) async fn catalogue(desk: Hand<'_>) -> Answer<Vec<CatalogueItem>> {
+    slowly(&desk, Desk::catalogue).await?
+}
+
+#[tauri::command(async)]
+pub(crate) fn download_model(desk: Hand<'_>, name: String) -> Answer<u64> {
+    desk.download_model(name)
+}
+
+#[tauri::command]
+pub(crate) async fn preview_control(
+    desk: Hand<'_>,
+    picture: ControlPicture,
+    canny: Option<(u32, u32)>,
+) -> Answer<ControlPreview> {
+    slowly(&desk, move |desk| desk.preview_control(&picture, canny)).await?
 }
 
 #[tauri::command]
@@ -125,29 +175,29 @@ pub(crate) fn go_to_step(desk: Hand<'_>, step: String) -> Answer<ProjectView> {
     desk.go_to_step(&step)
 }
 
-#[tauri::command(async)]
-pub(crate) fn generate(desk: Hand<'_>, input: GenerateInput) -> Answer<u64> {
-    desk.generate(input)
+#[tauri::command]
+pub(crate) async fn generate(desk: Hand<'_>, input: GenerateInput) -> Answer<u64> {
+    slowly(&desk, move |desk| desk.generate(input)).await?
 }
 
-#[tauri::command(async)]
-pub(crate) fn extend(desk: Hand<'_>, input: ExtendInput) -> Answer<u64> {
-    desk.extend(input)
+#[tauri::command]
+pub(crate) async fn extend(desk: Hand<'_>, input: ExtendInput) -> Answer<u64> {
+    slowly(&desk, move |desk| desk.extend(input)).await?
 }
 
-#[tauri::command(async)]
-pub(crate) fn zoom_out(desk: Hand<'_>, input: ZoomOutInput) -> Answer<u64> {
-    desk.zoom_out(input)
+#[tauri::command]
+pub(crate) async fn zoom_out(desk: Hand<'_>, input: ZoomOutInput) -> Answer<u64> {
+    slowly(&desk, move |desk| desk.zoom_out(input)).await?
 }
 
-#[tauri::command(async)]
-pub(crate) fn reframe(desk: Hand<'_>, input: ReframeInput) -> Answer<u64> {
-    desk.reframe(input)
+#[tauri::command]
+pub(crate) async fn reframe(desk: Hand<'_>, input: ReframeInput) -> Answer<u64> {
+    slowly(&desk, move |desk| desk.reframe(input)).await?
 }
 
-#[tauri::command(async)]
-pub(crate) fn vary(desk: Hand<'_>, input: VaryInput) -> Answer<u64> {
-    desk.vary(input)
+#[tauri::command]
+pub(crate) async fn vary(desk: Hand<'_>, input: VaryInput) -> Answer<u64> {
+    slowly(&desk, move |desk| desk.vary(input)).await?
 }
 
 #[tauri::command(async)]

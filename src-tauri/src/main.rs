@@ -140,58 +140,7 @@ fn start(file: Option<PathBuf>) -> anyhow::Result<()> {
                 responder.respond(protocol::response(reply));
             });
         })
-        .invoke_handler(tauri::generate_handler![
-            commands::app_info,
-            commands::recent_projects,
-            commands::forget_recent,
-            commands::models,
-            commands::model_defaults,
-            commands::adapters,
-            commands::styles,
-            commands::upscale,
-            commands::engine_status,
-            commands::current_project,
-            commands::new_project,
-            commands::open_project,
-            commands::close_project,
-            commands::save_project_as,
-            commands::rename_project,
-            commands::undo,
-            commands::redo,
-            commands::history,
-            commands::go_to_step,
-            commands::generate,
-            commands::extend,
-            commands::zoom_out,
-            commands::reframe,
-            commands::vary,
-            commands::plan_extend,
-            commands::cancel_job,
-            commands::clear_jobs,
-            commands::jobs,
-            commands::choose_take,
-            commands::place_take,
-            commands::set_layer,
-            commands::move_layer,
-            commands::offset_layer,
-            commands::remove_layer,
-            commands::set_frame,
-            commands::import_files,
-            commands::import_bytes,
-            commands::paste_picture,
-            commands::export_picture,
-            commands::drag_out,
-            commands::move_kinds,
-            commands::add_shot,
-            commands::set_shot,
-            commands::preview_shot,
-            commands::remove_shot,
-            commands::coverage,
-            commands::cover,
-            commands::export_film,
-            commands::open_monitor,
-            commands::reveal,
-        ])
+        .invoke_handler(answer())
         .setup(move |app| Ok(set_up(app, folders, file)?))
         .build(tauri::generate_context!())
         .context("the window cannot be opened")?;
@@ -201,6 +150,71 @@ fn start(file: Option<PathBuf>) -> anyhow::Result<()> {
         }
     });
     Ok(())
+}
+
+/// Answers what the front end asks.
+fn answer() -> impl Fn(tauri::ipc::Invoke<tauri::Wry>) -> bool + Send + Sync + 'static {
+    tauri::generate_handler![
+        commands::app_info,
+        commands::recent_projects,
+        commands::forget_recent,
+        commands::models,
+        commands::model_defaults,
+        commands::adapters,
+        commands::preview_control,
+        commands::library,
+        commands::models_among,
+        commands::examine_model,
+        commands::link_model,
+        commands::copy_model,
+        commands::remove_model,
+        commands::catalogue,
+        commands::download_model,
+        commands::styles,
+        commands::upscale,
+        commands::engine_status,
+        commands::current_project,
+        commands::new_project,
+        commands::open_project,
+        commands::close_project,
+        commands::save_project_as,
+        commands::rename_project,
+        commands::undo,
+        commands::redo,
+        commands::history,
+        commands::go_to_step,
+        commands::generate,
+        commands::extend,
+        commands::zoom_out,
+        commands::reframe,
+        commands::vary,
+        commands::plan_extend,
+        commands::cancel_job,
+        commands::clear_jobs,
+        commands::jobs,
+        commands::choose_take,
+        commands::place_take,
+        commands::set_layer,
+        commands::move_layer,
+        commands::offset_layer,
+        commands::remove_layer,
+        commands::set_frame,
+        commands::import_files,
+        commands::import_bytes,
+        commands::paste_picture,
+        commands::export_picture,
+        commands::drag_out,
+        commands::move_kinds,
+        commands::add_shot,
+        commands::set_shot,
+        commands::preview_shot,
+        commands::remove_shot,
+        commands::coverage,
+        commands::cover,
+        commands::export_film,
+        commands::open_monitor,
+        commands::reveal,
+    ]
 }
 
 /// Makes the desk, and then the window, whose front end finds it ready.
@@ -272,6 +286,7 @@ impl Teller {
             }
             DeskEvent::Jobs(jobs) => self.app.emit("jobs", jobs),
             DeskEvent::Engine(engine) => self.app.emit("engine", engine),
+            DeskEvent::Library => self.app.emit("library", ()),
             DeskEvent::Problem(problem) => {
                 eprintln!("outframe-desktop: {problem}");
                 self.app.emit("problem", problem)

@@ -96,6 +96,8 @@ fn view(app: &AppHandle) -> tauri::Result<Submenu<Wry>> {
         .item(&told(app, "picture", "Picture", "")?)
         .item(&told(app, "director", "Director", "")?)
         .separator()
+        .item(&told(app, "models", "Models…", "")?)
+        .separator()
         .item(&told(app, "theme", "Dark or light", "")?)
         .item(&told(app, FULL_SCREEN, "Full screen", "F11")?)
         .build()

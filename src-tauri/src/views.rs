@@ -10,9 +10,9 @@ use outframe_studio::{queue, shots};
 
 use crate::{
     api::{
-        CommandError, Easing, EmbeddingChoice, FrameView, GenerationKind, GenerationView, HistoryStep, JobKind,
-        JobPreview, JobState, JobView, LayerChange, LayerView, LoraChoice, MoveKind, MoveKindInfo, MoveView, Rect,
-        ShotInput, ShotView, TakeView, Tuning,
+        CommandError, ControlChoice, ControlPicture, Easing, EmbeddingChoice, FrameView, GenerationKind,
+        GenerationView, HistoryStep, JobKind, JobPreview, JobState, JobView, LayerChange, LayerView, LoraChoice,
+        MoveKind, MoveKindInfo, MoveView, Rect, ShotInput, ShotView, TakeView, Tuning,
     },
     error::Answer,
 };
@@ -119,6 +119,7 @@ pub(crate) fn generations(document: &Document) -> Vec<GenerationView> {
             sampler: request.sampler.clone(),
             strength: request.strength,
             tuning: tuning(request),
+            controls: request.controls.iter().map(control).collect(),
             takes: generation.takes.iter().map(take).collect(),
             chosen: generation.chosen.to_string(),
             layer: layer_showing(document, generation.id).map(|id| id.to_string()),
@@ -129,6 +130,18 @@ pub(crate) fn generations(document: &Document) -> Vec<GenerationView> {
 }
 
 /// What changed the model for a generation.
+/// What steered a picture, so that it can steer another one.
+fn control(used: &document::ControlUse) -> ControlChoice {
+    ControlChoice {
+        network: used.network.clone(),
+        picture: ControlPicture::Stored { blob: used.picture.to_string() },
+        scale: used.scale,
+        start: used.start,
+        end: used.end,
+        canny: used.canny.map(|[low, high]| (low, high)),
+    }
+}
+
 fn tuning(request: &document::GenerationRequest) -> Tuning {
     let made = outframe_studio::Tuning::of(request);
     let lora = |lora: outframe_studio::LoraChoice| LoraChoice { name: lora.name, weight: lora.weight };
@@ -383,6 +396,8 @@ pub(crate) const fn job_kind(kind: queue::JobKind) -> JobKind {
         queue::JobKind::Film => JobKind::Film,
         queue::JobKind::Export => JobKind::Export,
         queue::JobKind::Import => JobKind::Import,
+        queue::JobKind::Copy => JobKind::Copy,
+        queue::JobKind::Download => JobKind::Download,
     }
 }
 

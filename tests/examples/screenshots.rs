@@ -139,7 +139,7 @@ mod scenes {
             window.screenshot(&shown("director"));
             window.click(&id("theme"));
             sleep(REST);
-            window.screenshot(&shown("light"));
+            window.screenshot(&shown("dark"));
             window.close();
         }
     }

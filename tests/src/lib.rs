@@ -8,8 +8,10 @@
     reason = "these are the tests' own tools: what they cannot do fails the test that asked for it"
 )]
 
+mod control;
 #[cfg(target_os = "linux")]
 pub mod desktop;
+mod hub;
 #[cfg(target_os = "linux")]
 pub mod linux;
 #[cfg(target_os = "linux")]
@@ -25,6 +27,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use control::control_network;
+pub use hub::Hub;
 use image::RgbaImage;
 use serde_json::Value;
 use tempfile::TempDir;

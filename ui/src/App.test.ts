@@ -435,6 +435,73 @@ describe("what the model can do", () => {
     expect(screen.queryByTestId("lora")).toBeNull();
   });
 
+  it("follows a picture by ControlNets, and shows what they see", async () => {
+    const { app, backend } = await open();
+    await waitFor(() => expect(app.adapters).not.toBeNull());
+    await user.click(screen.getByTestId("advanced"));
+    await choose("control-add", /canny/);
+    // One that is named after edges begins with edges, of the picture as it is.
+    const preview = await screen.findByTestId("control-preview");
+    expect(preview).toHaveAttribute("alt", "The edges of: The picture as it is");
+    expect(called(backend, "preview_control")).toEqual([{ picture: { kind: "frame" }, canny: [100, 200] }]);
+    expect(screen.getByTestId("advanced")).toHaveTextContent("1 ControlNet");
+    const low = screen.getByTestId("control-low");
+    await user.clear(low);
+    await user.type(low, "300{Enter}");
+    expect(app.recipe.controls.list[0]?.canny).toEqual([300, 300]);
+    screen.getByTestId("control-scale").focus();
+    await user.keyboard("{ArrowLeft}{ArrowLeft}{ArrowLeft}{ArrowLeft}");
+    const to = screen.getByTestId("control-to");
+    await user.clear(to);
+    await user.type(to, "60{Enter}");
+    backend.nextOpenPaths = ["/home/ada/Pictures/sketch.png"];
+    await user.click(screen.getByTestId("control-file"));
+    await user.click(screen.getByTestId("control-edges"));
+    expect(await screen.findByAltText("sketch.png")).toBeInTheDocument();
+    await user.click(screen.getByTestId("generate"));
+    const [asked] = called(backend, "generate") as { input: { settings: Record<string, unknown> } }[];
+    expect(asked?.input.settings.controls).toEqual([
+      {
+        network: "canny-sd15",
+        picture: { kind: "file", path: "/home/ada/Pictures/sketch.png" },
+        scale: 0.8,
+        start: 0,
+        end: 0.6,
+        canny: null,
+      },
+    ]);
+    // What cannot be steered is not asked to be.
+    await user.click(screen.getByTestId("picture-upscale"));
+    await user.click(await screen.findByTestId("upscale-start"));
+    expect(called(backend, "upscale")[0]).toMatchObject({ input: { settings: { controls: [] } } });
+    await user.click(screen.getByTestId("control-remove"));
+    expect(screen.queryByTestId("control")).toBeNull();
+  });
+
+  it("says what a ControlNet lacks, and where there is none", async () => {
+    const { app, backend } = await open({ demo: false });
+    await user.click(screen.getByTestId("new"));
+    await user.click(screen.getByTestId("advanced"));
+    await choose("control-add", /depth/);
+    expect(await screen.findByTestId("control-waits")).toHaveTextContent("until a picture is chosen");
+    expect(screen.getByTestId("control-frame")).toBeDisabled();
+    expect(app.recipe.settings().controls).toEqual([]);
+    backend.nextOpenPaths = ["/tmp/gone.png"];
+    await user.click(screen.getByTestId("control-file"));
+    expect(await screen.findByTestId("control-problem")).toHaveTextContent(
+      "/tmp/gone.png is not there any more",
+    );
+    for (let more = 0; more < 5; more++) await choose("control-add", /depth/);
+    expect(screen.getByTestId("control-add")).toBeDisabled();
+    expect(screen.getByTestId("control-add")).toHaveTextContent("6 ControlNets: no more at once");
+    backend.networks = false;
+    await app.loadLibrary();
+    await waitFor(() =>
+      expect(screen.getByTestId("control-add")).toHaveTextContent("No ControlNet in the library"),
+    );
+    expect(screen.getAllByTestId("control-missing")).toHaveLength(6);
+  });
+
   it("says that braces are filled in", async () => {
     await open();
     expect(screen.queryByTestId("template")).toBeNull();

@@ -20,6 +20,8 @@ pub(crate) enum Key {
     /// A layer's tile, or several as one, by what they hold.
     Tile([u8; 32]),
     Sheet([u8; 32]),
+    /// A sheet in memory.
+    Host([u8; 32]),
 }
 
 /// A texture with what is needed to draw from it.
@@ -33,9 +35,20 @@ pub(crate) struct Kept {
     pub(crate) bytes: u64,
 }
 
-#[derive(Debug, Default)]
-pub(crate) struct Cache {
-    kept: HashMap<Key, (u64, Arc<Kept>)>,
+/// What takes up bytes of a budget.
+pub(crate) trait Weighs {
+    fn bytes(&self) -> u64;
+}
+
+impl Weighs for Kept {
+    fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Cache<V = Kept> {
+    kept: HashMap<Key, (u64, Arc<V>)>,
     order: BTreeMap<u64, Key>,
     clock: u64,
     budget: u64,
@@ -43,12 +56,12 @@ pub(crate) struct Cache {
     evictions: u64,
 }
 
-impl Cache {
+impl<V: Weighs> Cache<V> {
     pub(crate) fn new(budget: u64) -> Self {
-        Self { budget, ..Self::default() }
+        Self { kept: HashMap::new(), order: BTreeMap::new(), clock: 0, budget, bytes: 0, evictions: 0 }
     }
 
-    pub(crate) fn get(&mut self, key: &Key) -> Option<Arc<Kept>> {
+    pub(crate) fn get(&mut self, key: &Key) -> Option<Arc<V>> {
         let (used, kept) = self.kept.get_mut(key)?;
         self.order.remove(used);
         self.clock += 1;
@@ -57,19 +70,19 @@ impl Cache {
         Some(Arc::clone(kept))
     }
 
-    pub(crate) fn insert(&mut self, key: Key, kept: Kept) -> Arc<Kept> {
+    pub(crate) fn insert(&mut self, key: Key, kept: V) -> Arc<V> {
         let kept = Arc::new(kept);
         self.clock += 1;
-        self.bytes += kept.bytes;
+        self.bytes += kept.bytes();
         if let Some((used, old)) = self.kept.insert(key, (self.clock, Arc::clone(&kept))) {
             self.order.remove(&used);
-            self.bytes -= old.bytes;
+            self.bytes -= old.bytes();
         }
         self.order.insert(self.clock, key);
         while self.bytes > self.budget {
             let Some((_, oldest)) = self.order.pop_first() else { break };
             if let Some((_, old)) = self.kept.remove(&oldest) {
-                self.bytes -= old.bytes;
+                self.bytes -= old.bytes();
                 self.evictions += 1;
             }
         }

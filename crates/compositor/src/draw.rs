@@ -10,6 +10,7 @@ use crate::{
         AccumulateParams, CODES, DEEP, Draw, FadeParams, FinishParams, Finishers, LIGHT, MixParams, Mixers, Scissor,
         Target,
     },
+    host,
     scene::{Group, Holds, Item, Plane},
     tiles::{Job, Region, Sheet},
 };
@@ -23,6 +24,10 @@ const SHEET_TEXELS: i64 = 16 << 20;
 const LEAST_BLOCK: u32 = 16;
 /// Sheets of a shot end at multiples of so many texels, so that the next frame can often use the same.
 const SHEET_STEP: i64 = 256;
+/// Sheets in memory end at multiples of the first of these numbers with which they are no larger than [`HOST_TEXELS`]: a move
+/// should need few of them, as pictures are decoded for each.
+const HOST_STEPS: [i64; 3] = [2048, 1024, 512];
+const HOST_TEXELS: i64 = 8 << 20;
 /// The most pixels of one output.
 pub(crate) const MOST_PIXELS: u64 = 1 << 28;
 /// The farthest place that can be viewed, in canvas pixels.
@@ -357,7 +362,7 @@ impl Job<'_> {
         let draw = gpu.draw(pipeline, params, textures, scissor);
         gpu.pass(&out.view, Some([0.0; 4]), &[draw]);
         let start = |row: u32| ((block.y + row) as usize * out_width as usize + block.x as usize) * 4;
-        gpu.read(&out, |row, bytes| match codes {
+        gpu.read(&out.texture, |row, bytes| match codes {
             Codes::Bytes(codes) => codes[start(row)..][..bytes.len()].copy_from_slice(bytes),
             Codes::Deep(codes) => {
                 codes[start(row)..][..bytes.len() / 2].copy_from_slice(bytemuck::cast_slice(bytes));
@@ -385,6 +390,13 @@ impl Job<'_> {
         self.check()?;
         let Some(homography) = seen_at(camera, plane.depth)? else { return Ok(false) };
         let Some((x, y)) = axes(&inverse_of(&homography, scale_of(camera, view))) else { return Ok(false) };
+        if self.renderer.gpu.software
+            && let Codes::Bytes(bytes) = codes
+            && params.is_plain()
+            && params.unpainted != 0
+        {
+            return self.by_processor(plane, (x, y), light(scene.background), block, view.width, bytes);
+        }
         let Some(straight) = self.straight(plane, (x, y), false, SHEET_STEP, block)? else { return Ok(false) };
         let pipelines = &self.renderer.gpu.pipelines;
         let pipeline = codes.pipeline(
@@ -399,6 +411,31 @@ impl Job<'_> {
         let textures = [Some(&straight.sheet.kept.view), Some(&straight.table), None];
         self.way_out(&pipeline, &params, textures, block, view.width, codes)?;
         Ok(true)
+    }
+
+    /// Draws a block of opaque codes of a single plane without the adapter. Returns whether anything of the plane is seen.
+    fn by_processor(
+        &mut self,
+        plane: &Plane,
+        axes: (Axis, Axis),
+        background: [f64; 4],
+        block: Block,
+        out_width: u32,
+        codes: &mut [u8],
+    ) -> Result<bool, Error> {
+        let Some(reach) = Reach::new(plane, axes, false, block) else { return Ok(false) };
+        let regions = HOST_STEPS.map(|step| reach.region(plane, step));
+        let fits = |[left, top, right, bottom]: &Region| (right - left) * (bottom - top) <= HOST_TEXELS;
+        let region = regions.into_iter().find(fits).unwrap_or_else(|| reach.region(plane, SHEET_STEP));
+        let Some(sheet) = self.host_sheet(plane, reach.level, region)? else { return Ok(false) };
+        let line = out_width as usize * 4;
+        let start = block.y as usize * line + block.x as usize * 4;
+        let over = (plane.opacity, background.map(|part| part as f32));
+        let origin = (region[0], region[1]);
+        let carry_on = || !(self.is_cancelled)();
+        let whole =
+            host::draw(&sheet, origin, (&reach.columns, &reach.rows), over, (&mut codes[start..], line), &carry_on);
+        if whole { Ok(true) } else { Err(Error::Cancelled) }
     }
 
     fn draw_scene(&mut self, scene: &Scene, way: &Way<'_>, block: Block) -> Result<Target, Error> {
@@ -570,24 +607,14 @@ impl Job<'_> {
     fn straight(
         &mut self,
         plane: &Plane,
-        (x, y): (Axis, Axis),
+        axes: (Axis, Axis),
         crisp: bool,
         step: i64,
         block: Block,
     ) -> Result<Option<Straight>, Error> {
-        let bounds = plane.bounds;
-        let level = level_of(x, y);
-        let columns = taps(x, block.x..block.x + block.width, level, bounds.x as f64, bounds.right() as f64, crisp);
-        let rows = taps(y, block.y..block.y + block.height, level, bounds.y as f64, bounds.bottom() as f64, crisp);
-        let (Some(across), Some(down)) = (used(&columns), used(&rows)) else { return Ok(None) };
-        let out = |from: i64, to: i64, least: i64, most: i64| {
-            let (least, most) = (least >> level, ((most - 1) >> level) + 1);
-            let (from, to) = (from.div_euclid(step) * step, (to - 1).div_euclid(step) * step + step);
-            (from.max(least), to.min(most))
-        };
-        let (left, right) = out(across.first, across.end, bounds.x, bounds.right());
-        let (top, bottom) = out(down.first, down.end, bounds.y, bounds.bottom());
-        let Some(sheet) = self.sheet(plane, level, [left, top, right, bottom], 1)? else { return Ok(None) };
+        let Some(reach) = Reach::new(plane, axes, crisp, block) else { return Ok(None) };
+        let Some(sheet) = self.sheet(plane, reach.level, reach.region(plane, step), 1)? else { return Ok(None) };
+        let Reach { columns, rows, across, down, .. } = reach;
         let single = is_single(&columns[across.pixels.start as usize..across.pixels.end as usize])
             && is_single(&rows[down.pixels.start as usize..down.pixels.end as usize]);
         let filter = if single {
@@ -676,6 +703,40 @@ struct Straight {
     /// The part of the block in which it is seen.
     scissor: Scissor,
     filter: Sampling,
+}
+
+/// Which texels a block shows of a plane under a scaling and a shift.
+struct Reach {
+    level: u32,
+    columns: Vec<Tap>,
+    rows: Vec<Tap>,
+    across: Used,
+    down: Used,
+}
+
+impl Reach {
+    /// `None` if nothing of the plane is seen.
+    fn new(plane: &Plane, (x, y): (Axis, Axis), crisp: bool, block: Block) -> Option<Self> {
+        let bounds = plane.bounds;
+        let level = level_of(x, y);
+        let columns = taps(x, block.x..block.x + block.width, level, bounds.x as f64, bounds.right() as f64, crisp);
+        let rows = taps(y, block.y..block.y + block.height, level, bounds.y as f64, bounds.bottom() as f64, crisp);
+        let (across, down) = (used(&columns)?, used(&rows)?);
+        Some(Self { level, columns, rows, across, down })
+    }
+
+    /// Texels of the level that hold all that is needed, up to multiples of `step`.
+    fn region(&self, plane: &Plane, step: i64) -> Region {
+        let (bounds, across, down) = (plane.bounds, &self.across, &self.down);
+        let out = |from: i64, to: i64, least: i64, most: i64| {
+            let (least, most) = (least >> self.level, ((most - 1) >> self.level) + 1);
+            let (from, to) = (from.div_euclid(step) * step, (to - 1).div_euclid(step) * step + step);
+            (from.max(least), to.min(most))
+        };
+        let (left, right) = out(across.first, across.end, bounds.x, bounds.right());
+        let (top, bottom) = out(down.first, down.end, bounds.y, bounds.bottom());
+        [left, top, right, bottom]
+    }
 }
 
 /// How a plane under a scaling and a shift is read.

@@ -526,10 +526,10 @@ impl Gpu {
         }
     }
 
-    /// Reads a target back, and hands each of its rows to `row`.
-    pub(crate) fn read(&mut self, target: &Target, mut row: impl FnMut(u32, &[u8])) -> Result<(), Error> {
-        let (width, height) = (target.texture.width(), target.texture.height());
-        let pixel = target.texture.format().block_copy_size(None).unwrap_or(4);
+    /// Reads a texture's finest level back, and hands each of its rows to `row`.
+    pub(crate) fn read(&mut self, texture: &wgpu::Texture, mut row: impl FnMut(u32, &[u8])) -> Result<(), Error> {
+        let (width, height) = (texture.width(), texture.height());
+        let pixel = texture.format().block_copy_size(None).unwrap_or(4);
         let step = (width * pixel).next_multiple_of(wgpu::COPY_BYTES_PER_ROW_ALIGNMENT);
         let size = u64::from(step) * u64::from(height);
         let buffer = match self.readback.take() {
@@ -542,12 +542,12 @@ impl Gpu {
             }),
         };
         self.encoder().copy_texture_to_buffer(
-            target.texture.as_image_copy(),
+            texture.as_image_copy(),
             wgpu::TexelCopyBufferInfo {
                 buffer: &buffer,
                 layout: wgpu::TexelCopyBufferLayout { offset: 0, bytes_per_row: Some(step), rows_per_image: None },
             },
-            target.texture.size(),
+            wgpu::Extent3d { width, height, depth_or_array_layers: 1 },
         );
         let submission = self.submit();
         let (sender, receiver) = std::sync::mpsc::channel();

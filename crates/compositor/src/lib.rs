@@ -40,6 +40,7 @@ mod draw;
 mod error;
 mod flat;
 mod gpu;
+mod host;
 mod scene;
 mod tiles;
 mod view;
@@ -117,6 +118,12 @@ impl Compositor {
         draw::check_shot(view)?;
         let order = Order::new(scene, source, cancel);
         self.0.ask(|reply| What::Shot { order, view: view.clone(), reply }).await
+    }
+
+    /// Takes a picture that is no longer needed; its memory is used for the next shot of its size. The pictures of a film come
+    /// one after the other, and memory that is new costs as much as a part of the drawing.
+    pub fn recycle(&self, picture: Picture) {
+        self.0.recycle(picture);
     }
 
     /// As [`shot`](Self::shot), with 16 bits a channel.

@@ -8,13 +8,14 @@
 use std::{collections::HashMap, sync::Arc};
 
 use half::f16;
-use image::{DynamicImage, GrayImage, Rgba32FImage, RgbaImage, imageops};
+use image::{DynamicImage, GrayImage, RgbImage, Rgba32FImage, RgbaImage, imageops};
 use outframe_document::{BlobId, Rect};
 
 use crate::{
     Error, PictureSource,
     cache::{Cache, Kept, Key},
     gpu::{Draw, Gpu, HalveParams, LIGHT, PatchParams, Scissor},
+    host::{self, HostSheet},
     scene::{Holds, Placed, Plane},
 };
 
@@ -24,6 +25,8 @@ pub(crate) const TILE: i64 = 512;
 const PART: u32 = 2048;
 /// Work is handed to the device, and waited for, after so many bytes of new textures.
 const BYTES_AT_ONCE: u64 = 64 << 20;
+/// The processor puts sheets together itself from pictures of so many pixels at most.
+const MOST_HOST_PIXELS: u64 = 1 << 26;
 /// Catmull-Rom reads so many texels to either side.
 const APRON: i64 = 2;
 
@@ -32,6 +35,8 @@ const APRON: i64 = 2;
 pub(crate) struct Renderer {
     pub(crate) gpu: Gpu,
     pub(crate) cache: Cache,
+    /// Sheets in memory, for what the processor draws itself.
+    pub(crate) hosts: Cache<HostSheet>,
     pub(crate) uploads: u64,
     pub(crate) tiles: u64,
 }
@@ -56,6 +61,8 @@ struct Wanted {
 /// A picture in memory, no larger than its place.
 enum Decoded {
     Codes(RgbaImage),
+    /// Without alpha, which is 255 then.
+    Opaque(RgbImage),
     Deep(Rgba32FImage),
     Mask(GrayImage),
 }
@@ -93,35 +100,12 @@ impl<'a> Job<'a> {
         levels: u32,
     ) -> Result<Option<Sheet>, Error> {
         let [left, top, right, bottom] = region;
-        let columns = left.div_euclid(TILE)..=(right - 1).div_euclid(TILE);
-        let rows = top.div_euclid(TILE)..=(bottom - 1).div_euclid(TILE);
-        let mut found = Vec::new();
-        let mut hash = blake3::Hasher::new();
-        for number in [i64::from(levels), right - left, bottom - top] {
-            hash.update(&number.to_le_bytes());
-        }
-        let one = columns.clone().count() * rows.clone().count() == 1;
-        let seen = Area::of_texels(level, region);
-        let placed: Vec<_> = plane.placed.iter().filter(|placed| seen.touches(&placed.rect)).copied().collect();
-        for row in rows {
-            for column in columns.clone() {
-                if let Some(key) = tile_key(plane, &placed, level, column, row) {
-                    for number in [column * TILE - left, row * TILE - top] {
-                        hash.update(&number.to_le_bytes());
-                    }
-                    hash.update(&key);
-                    found.push((column, row, key));
-                }
-            }
-        }
-        if let ([(column, row, key)], true, 1) = (found.as_slice(), one, levels) {
+        let Some(Plan { placed, found, hash, in_tile }) = plan(plane, level, region, levels) else { return Ok(None) };
+        if let ([(column, row, key)], true, 1) = (found.as_slice(), in_tile, levels) {
             let kept = self.tile(plane, &placed, level, *column, *row, *key)?;
             return Ok(Some(Sheet { kept, origin: (column * TILE, row * TILE) }));
         }
-        if found.is_empty() {
-            return Ok(None);
-        }
-        let key = Key::Sheet(*hash.finalize().as_bytes());
+        let key = Key::Sheet(hash);
         if let Some(kept) = self.renderer.cache.get(&key) {
             return Ok(Some(Sheet { kept, origin: (left, top) }));
         }
@@ -148,6 +132,82 @@ impl<'a> Job<'a> {
         let kept = self.renderer.cache.insert(key, kept);
         self.worked(bytes)?;
         Ok(Some(Sheet { kept, origin: (left, top) }))
+    }
+
+    /// As [`sheet`](Self::sheet) with one level, in memory; just the region.
+    pub(crate) fn host_sheet(
+        &mut self,
+        plane: &Plane,
+        level: u32,
+        region: Region,
+    ) -> Result<Option<Arc<HostSheet>>, Error> {
+        let Some(Plan { placed, hash, .. }) = plan(plane, level, region, 1) else { return Ok(None) };
+        let key = Key::Host(hash);
+        if let Some(kept) = self.renderer.hosts.get(&key) {
+            return Ok(Some(kept));
+        }
+        let sheet = match self.host_sheet_of_codes(plane, &placed, level, region)? {
+            Some(sheet) => sheet,
+            None => match self.sheet(plane, level, region, 1)? {
+                Some(sheet) => self.read_sheet(&sheet, region)?,
+                None => return Ok(None),
+            },
+        };
+        Ok(Some(self.renderer.hosts.insert(key, sheet)))
+    }
+
+    /// Puts a sheet together from pictures that need neither scaling nor masks; `None` where there are others.
+    fn host_sheet_of_codes(
+        &mut self,
+        plane: &Plane,
+        placed: &[Placed],
+        level: u32,
+        region: Region,
+    ) -> Result<Option<HostSheet>, Error> {
+        let pixels: u64 =
+            placed.iter().map(|placed| u64::from(placed.rect.width) * u64::from(placed.rect.height)).sum();
+        let is_plain = plane.holds == Holds::Colors && plane.mask.is_none();
+        if !is_plain || pixels > MOST_HOST_PIXELS || placed.iter().any(|placed| placed.mask.is_some()) {
+            return Ok(None);
+        }
+        let wanted =
+            |placed: &Placed| Wanted { id: placed.image, size: (placed.rect.width, placed.rect.height), mask: false };
+        let all: Vec<_> = placed.iter().map(|placed| (wanted(placed), (0, 0))).collect();
+        self.decode(&all)?;
+        let mut pictures = Vec::with_capacity(placed.len());
+        for placed in placed {
+            let decoded = self.decoded.get(&wanted(placed)).cloned();
+            let Some(decoded) = decoded.filter(|decoded| decoded.size() == wanted(placed).size) else {
+                return Ok(None);
+            };
+            if matches!(*decoded, Decoded::Deep(_) | Decoded::Mask(_)) {
+                return Ok(None);
+            }
+            pictures.push((placed.rect, decoded));
+        }
+        let codes = pictures.iter().filter_map(|(rect, decoded)| {
+            let (raw, channels) = match &**decoded {
+                Decoded::Codes(image) => (image.as_raw(), 4),
+                Decoded::Opaque(image) => (image.as_raw(), 3),
+                Decoded::Deep(_) | Decoded::Mask(_) => return None,
+            };
+            Some(host::Codes { rect: *rect, raw, channels })
+        });
+        let sheet = host::sheet(&codes.collect::<Vec<_>>(), level, region, &|| !(self.is_cancelled)());
+        sheet.map(Some).ok_or(Error::Cancelled)
+    }
+
+    fn read_sheet(&mut self, sheet: &Sheet, [left, top, right, bottom]: Region) -> Result<HostSheet, Error> {
+        let (width, height) = ((right - left) as usize, (bottom - top) as usize);
+        let (skip_x, skip_y) = ((left - sheet.origin.0) as usize, (top - sheet.origin.1) as usize);
+        let mut halves = Vec::with_capacity(width * height * 4);
+        self.renderer.gpu.read(&sheet.kept.texture, |y, row| {
+            if (skip_y..skip_y + height).contains(&(y as usize)) {
+                let bytes = &row[skip_x * 8..(skip_x + width) * 8];
+                halves.extend(bytes.chunks_exact(2).map(|pair| u16::from_ne_bytes([pair[0], pair[1]])));
+            }
+        })?;
+        Ok(HostSheet { width, halves })
     }
 
     fn halve_levels(&mut self, texture: &wgpu::Texture, levels: u32) {
@@ -385,7 +445,7 @@ impl Wanted {
 }
 
 fn decode(source: &dyn PictureSource, wanted: &Wanted) -> Result<Decoded, Error> {
-    let image = source.load(&wanted.id).map_err(|why| Error::Picture { id: wanted.id, why })?;
+    let mut image = source.load(&wanted.id).map_err(|why| Error::Picture { id: wanted.id, why })?;
     if image.width() == 0 || image.height() == 0 {
         return Err(Error::Picture { id: wanted.id, why: "it is empty".into() });
     }
@@ -413,6 +473,8 @@ fn decode(source: &dyn PictureSource, wanted: &Wanted) -> Result<Decoded, Error>
     } else if is_deep {
         let deep = image.into_rgba32f();
         Decoded::Deep(if same { deep } else { imageops::resize(&deep, width, height, filter) })
+    } else if let (true, DynamicImage::ImageRgb8(codes)) = (same, &mut image) {
+        Decoded::Opaque(std::mem::take(codes))
     } else {
         let codes = image.into_rgba8();
         Decoded::Codes(if same { codes } else { imageops::resize(&codes, width, height, filter) })
@@ -423,6 +485,7 @@ impl Decoded {
     fn size(&self) -> (u32, u32) {
         match self {
             Self::Codes(image) => image.dimensions(),
+            Self::Opaque(image) => image.dimensions(),
             Self::Deep(image) => image.dimensions(),
             Self::Mask(image) => image.dimensions(),
         }
@@ -432,6 +495,14 @@ impl Decoded {
     fn bytes(&self, part: [u32; 4]) -> (wgpu::TextureFormat, Vec<u8>) {
         match self {
             Self::Codes(image) => (wgpu::TextureFormat::Rgba8Unorm, cut(image.as_raw(), image.width(), 4, part)),
+            Self::Opaque(image) => {
+                let codes = cut(image.as_raw(), image.width(), 3, part);
+                let mut bytes = vec![255; codes.len() / 3 * 4];
+                for (pixel, code) in bytes.chunks_exact_mut(4).zip(codes.chunks_exact(3)) {
+                    pixel[..3].copy_from_slice(code);
+                }
+                (wgpu::TextureFormat::Rgba8Unorm, bytes)
+            }
             Self::Mask(image) => (wgpu::TextureFormat::R8Unorm, cut(image.as_raw(), image.width(), 1, part)),
             Self::Deep(image) => {
                 let numbers = cut(image.as_raw(), image.width(), 4, part);
@@ -446,8 +517,11 @@ impl Decoded {
 fn cut<T: Copy>(raw: &[T], width: u32, channels: usize, [x, y, part_width, part_height]: [u32; 4]) -> Vec<T> {
     let line = width as usize * channels;
     let (from, length) = (x as usize * channels, part_width as usize * channels);
-    let rows = raw.chunks_exact(line).skip(y as usize).take(part_height as usize);
-    rows.flat_map(|row| &row[from..from + length]).copied().collect()
+    let mut out = Vec::with_capacity(length * part_height as usize);
+    for row in raw.chunks_exact(line).skip(y as usize).take(part_height as usize) {
+        out.extend_from_slice(&row[from..from + length]);
+    }
+    out
 }
 
 /// A part of a placed picture, and where it is seen.
@@ -502,6 +576,46 @@ impl Area {
         let [left, top, right, bottom] = self.0;
         rect.x < right && rect.y < bottom && rect.right() > left && rect.bottom() > top
     }
+}
+
+/// What a sheet is made of.
+struct Plan {
+    /// The pictures that may touch it.
+    placed: Vec<Placed>,
+    /// Column, row and key of the tiles in it that are not empty.
+    found: Vec<(i64, i64, [u8; 32])>,
+    /// Of what it holds.
+    hash: [u8; 32],
+    /// Whether it lies within one tile.
+    in_tile: bool,
+}
+
+/// `None` if nothing is there.
+fn plan(plane: &Plane, level: u32, region: Region, levels: u32) -> Option<Plan> {
+    let [left, top, right, bottom] = region;
+    let columns = left.div_euclid(TILE)..=(right - 1).div_euclid(TILE);
+    let rows = top.div_euclid(TILE)..=(bottom - 1).div_euclid(TILE);
+    let mut found = Vec::new();
+    let mut hash = blake3::Hasher::new();
+    for number in [i64::from(levels), right - left, bottom - top] {
+        hash.update(&number.to_le_bytes());
+    }
+    let in_tile = columns.clone().count() * rows.clone().count() == 1;
+    let seen = Area::of_texels(level, region);
+    let placed: Vec<_> = plane.placed.iter().filter(|placed| seen.touches(&placed.rect)).copied().collect();
+    for row in rows {
+        for column in columns.clone() {
+            if let Some(key) = tile_key(plane, &placed, level, column, row) {
+                for number in [column * TILE - left, row * TILE - top] {
+                    hash.update(&number.to_le_bytes());
+                }
+                hash.update(&key);
+                found.push((column, row, key));
+            }
+        }
+    }
+    let hash = *hash.finalize().as_bytes();
+    (!found.is_empty()).then_some(Plan { placed, found, hash, in_tile })
 }
 
 /// What a tile holds, as a hash; `None` if it is empty. `placed` are pictures that may touch it, in their order.

@@ -1,6 +1,7 @@
 //! The thread that owns the device. Drawing and waiting for the device happen here, never on an async worker.
 
 use std::{
+    cell::Cell,
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
@@ -20,6 +21,9 @@ use crate::{
     tiles::{Job, Renderer},
 };
 
+/// Pictures whose memory is kept.
+const MOST_SPARE: usize = 2;
+
 /// What every view needs.
 pub(crate) struct Order {
     scene: Arc<Scene>,
@@ -36,12 +40,39 @@ impl Order {
 type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
 pub(crate) enum What {
-    Flat { order: Order, view: FlatView, reply: Reply<Picture> },
-    FlatDeep { order: Order, view: FlatView, reply: Reply<DeepPicture> },
-    Shot { order: Order, view: ShotView, reply: Reply<Picture> },
-    ShotDeep { order: Order, view: ShotView, reply: Reply<DeepPicture> },
-    Fade { pictures: [Arc<Picture>; 2], share: f64, cancel: CancellationToken, reply: Reply<Picture> },
-    LoseDevice { reply: Reply<()> },
+    Flat {
+        order: Order,
+        view: FlatView,
+        reply: Reply<Picture>,
+    },
+    FlatDeep {
+        order: Order,
+        view: FlatView,
+        reply: Reply<DeepPicture>,
+    },
+    Shot {
+        order: Order,
+        view: ShotView,
+        reply: Reply<Picture>,
+    },
+    ShotDeep {
+        order: Order,
+        view: ShotView,
+        reply: Reply<DeepPicture>,
+    },
+    Fade {
+        pictures: [Arc<Picture>; 2],
+        share: f64,
+        cancel: CancellationToken,
+        reply: Reply<Picture>,
+    },
+    /// A picture's memory for the next one.
+    Spare {
+        rgba: Vec<u8>,
+    },
+    LoseDevice {
+        reply: Reply<()>,
+    },
 }
 
 /// The way to the thread. When it is dropped, the thread stops what it does and ends.
@@ -93,6 +124,15 @@ impl Handle {
     }
 }
 
+impl Handle {
+    pub(crate) fn recycle(&self, picture: Picture) {
+        if let Some(orders) = &self.orders {
+            // A thread that has ended needs nothing.
+            let _ = orders.send(What::Spare { rgba: picture.rgba });
+        }
+    }
+}
+
 impl Drop for Handle {
     /// Waits for the thread: drivers do not bear it that a program ends while they are being shut down. Whoever waited for
     /// a view has gone by now, so that the one in the works stops at its next pass.
@@ -114,6 +154,8 @@ struct Thread {
     runtime: tokio::runtime::Runtime,
     renderer: Renderer,
     statistics: Arc<Mutex<Statistics>>,
+    /// Memory of pictures that nobody needs any more.
+    spare: Vec<Vec<u8>>,
 }
 
 impl Thread {
@@ -122,8 +164,9 @@ impl Thread {
             .build()
             .map_err(|error| Error::Stopped(format!("its thread could not be set up ({error})")))?;
         let (gpu, adapter) = runtime.block_on(Gpu::new(&options.adapter))?;
-        let renderer = Renderer { gpu, cache: Cache::new(options.texture_budget), uploads: 0, tiles: 0 };
-        Ok((Self { options, runtime, renderer, statistics }, adapter))
+        let (cache, hosts) = (Cache::new(options.texture_budget), Cache::new(options.texture_budget / 4 * 3));
+        let renderer = Renderer { gpu, cache, hosts, uploads: 0, tiles: 0 };
+        Ok((Self { options, runtime, renderer, statistics, spare: Vec::new() }, adapter))
     }
 
     fn run(mut self, orders: &Receiver<What>) {
@@ -146,8 +189,10 @@ impl Thread {
                     self.answer(reply, &order.cancel, &*order.source, make);
                 }
                 What::Shot { order, view, reply } => {
+                    let spare = Cell::new(self.spare_for(view.width, view.height));
                     let make = |job: &mut Job<'_>| {
-                        let mut picture = blank(view.width, view.height);
+                        // Every pixel is written, so it does not matter what was there before.
+                        let mut picture = spare.take().unwrap_or_else(|| blank(view.width, view.height));
                         job.shot(&order.scene, &view, Codes::Bytes(&mut picture.rgba))?;
                         Ok(picture)
                     };
@@ -169,6 +214,10 @@ impl Thread {
                     };
                     self.answer(reply, &cancel, &NoPictures, make);
                 }
+                What::Spare { rgba } => {
+                    self.spare.push(rgba);
+                    self.spare.truncate(MOST_SPARE);
+                }
                 What::LoseDevice { reply } => {
                     self.renderer.gpu.device.destroy();
                     // Nobody listens if the caller has gone away.
@@ -176,6 +225,12 @@ impl Thread {
                 }
             }
         }
+    }
+
+    /// A picture of this size in memory that is there already. What is of another size is let go.
+    fn spare_for(&mut self, width: u32, height: u32) -> Option<Picture> {
+        self.spare.retain(|rgba| rgba.len() as u64 == u64::from(width) * u64::from(height) * 4);
+        self.spare.pop().map(|rgba| Picture { width, height, rgba })
     }
 
     /// Makes a picture; if the device fails, once more with a new one.
@@ -219,9 +274,9 @@ impl Thread {
     }
 
     fn publish(&mut self) {
-        let evictions = self.renderer.cache.take_evictions();
+        let evictions = self.renderer.cache.take_evictions() + self.renderer.hosts.take_evictions();
         let mut statistics = self.statistics.lock().unwrap_or_else(PoisonError::into_inner);
-        statistics.resident_bytes = self.renderer.cache.bytes();
+        statistics.resident_bytes = self.renderer.cache.bytes() + self.renderer.hosts.bytes();
         statistics.uploads = self.renderer.uploads;
         statistics.tiles = self.renderer.tiles;
         statistics.evictions += evictions;

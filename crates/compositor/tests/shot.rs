@@ -4,11 +4,14 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use image::{Rgba, RgbaImage, imageops};
 use outframe_camera::{Camera, Move, MoveKind, Point, Pose, Rect as View, Shot, Shutter};
-use outframe_compositor::{FlatView, Look, ShotView, Unpainted};
+use outframe_compositor::{FlatView, Look, PictureSource, ShotView, Unpainted};
 use outframe_document::{Color, Rect};
 use support::{Dice, Stage, Studio, decode, difference, encode, random_stage};
+use tokio_util::sync::CancellationToken;
 
 fn camera(view: View, width: u32, height: u32, pose: Pose) -> Camera {
     Camera::new(view, f64::from(width), f64::from(height), 35.0, pose)
@@ -224,6 +227,45 @@ fn a_slow_move_does_not_jitter() {
     }
     assert!(worst < 0.02, "{worst} pixels");
     println!("worst position error {worst:.5} pixels");
+}
+
+/// What the processor draws by itself on adapters in software: opaque shots of one layer. With 16 bits a channel the same
+/// shot is drawn by the adapter.
+#[test]
+fn what_the_processor_draws_is_what_the_adapter_draws() {
+    let studio = Studio::new();
+    let mut dice = Dice::new(71);
+    let plain = |dice: &mut Dice| {
+        let mut stage = Stage::of(-40, -30, dice.picture(700, 500));
+        // Without alpha, and over the other's edge.
+        let opaque = image::DynamicImage::ImageRgba8(dice.picture(300, 90)).into_rgb8();
+        stage.patch(Rect::new(500, 300, 300, 90), opaque);
+        stage
+    };
+    let mut stages = [plain(&mut dice), plain(&mut dice), plain(&mut dice), plain(&mut dice)];
+    stages[1].top().opacity = 0.6;
+    stages[1].document.canvas.background = Some(Color { r: 40, g: 120, b: 210, a: 255 });
+    // Those whose texels must come from the adapter: a mask, and a picture that is smaller than its place.
+    let grey = dice.grey(400, 300);
+    let mask = stages[2].mask(Rect::new(100, 50, 400, 300), grey, false);
+    stages[2].top().mask = Some(mask);
+    let small = dice.picture(60, 50);
+    stages[3].patch(Rect::new(20, 20, 400, 300), small);
+    for (number, stage) in stages.iter().enumerate() {
+        for (x, width) in [(-100.3, 900.0), (3.7, 600.0), (50.0, 320.0), (111.1, 97.3), (-3000.0, 6400.0)] {
+            let view = View::new(x, -20.6, width, width * 9.0 / 16.0);
+            let (camera, source) = (camera(view, 320, 180, Pose::REST), stage.source() as Arc<dyn PictureSource>);
+            let view = ShotView { opaque: true, unpainted: Unpainted::Black, ..ShotView::new(camera, 320, 180) };
+            let ours = studio.shot(stage, &view);
+            let cancel = CancellationToken::new();
+            let deep = studio.wait(studio.compositor.shot_deep(&stage.scene(), &source, &view, &cancel)).unwrap();
+            for (index, (code, deep)) in ours.iter().zip(deep.rgba).enumerate() {
+                let apart = (f64::from(*code) - f64::from(deep) / 257.0).abs();
+                // Half a code from rounding, and what a half is coarser than the light of a code.
+                assert!(apart < 0.75, "stage {number}, {width} wide, number {index}: {apart} codes");
+            }
+        }
+    }
 }
 
 #[test]

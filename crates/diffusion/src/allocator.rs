@@ -4,7 +4,7 @@
 //! ones back to the operating system each time, which must then clear every page again: an eighth of a step's time.
 
 /// Lets freed memory stay in this process for the next tensor. For programs that paint, once, at their start, and
-/// which give it back by `malloc_trim` when a job has ended. Does nothing where the C library is not glibc.
+/// which [give it back](give_back_freed_memory) when a job has ended. Does nothing where the C library is not glibc.
 pub fn keep_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
@@ -25,4 +25,15 @@ pub fn keep_freed_memory() {
 fn set(parameter: libc::c_int, value: libc::c_int) {
     // SAFETY: it takes two numbers, checks them, and takes the allocator's own lock.
     unsafe { libc::mallopt(parameter, value) };
+}
+
+/// Hands what was freed, and what the allocator keeps between small blocks, back to the operating system. Does nothing where the C library is not
+/// glibc.
+pub fn give_back_freed_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    #[allow(unsafe_code, reason = "a function of the C library")]
+    // SAFETY: it may be called at any time, from any thread; it touches free memory only.
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }

@@ -56,7 +56,7 @@ mod weights;
 
 pub use adapters::embedding::Embedding;
 pub use adapters::lora::Lora;
-pub use allocator::keep_freed_memory;
+pub use allocator::{give_back_freed_memory, keep_freed_memory};
 pub use device::{DeviceChoice, Precision};
 pub use error::Error;
 pub use estimate::{Economies, Estimate, JobSize};

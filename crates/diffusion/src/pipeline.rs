@@ -11,6 +11,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::adapters::embedding::{Embedding, Words};
 use crate::adapters::lora::{Applied, Lora};
+use crate::allocator::give_back_freed_memory;
 use crate::device::{DeviceChoice, Precision, device_name};
 use crate::encoder::Encoder;
 use crate::error::{Error, guard};
@@ -593,6 +594,8 @@ impl Pipeline {
         started: Instant,
         trace: &mut Option<Tensor>,
     ) -> Result<Output, Error> {
+        // The steps' tensors do not fit the decoder's: their memory would lie beside it.
+        give_back_freed_memory();
         let pixels = tch::no_grad(|| guard("decoding the picture", || self.vae.decode(&latents)))?;
         let finite = pixels.f_isfinite()?.f_all()?;
         if i64::try_from(finite)? == 0 {

@@ -234,7 +234,7 @@ impl Worker {
             }
             Request::Hello { .. } | Request::Cancel { .. } | Request::Status { .. } | Request::Shutdown => {}
         }
-        memory::give_back();
+        diffusion::give_back_freed_memory();
     }
 
     fn load(
@@ -247,7 +247,7 @@ impl Worker {
     ) -> Result<Event, WireError> {
         // The old model goes first: two models may not fit beside each other.
         self.pipeline = None;
-        memory::give_back();
+        diffusion::give_back_freed_memory();
         let started = Instant::now();
         let options = diffusion::LoadOptions {
             device: device.parse().map_err(|error| wire(&error))?,

@@ -48,24 +48,6 @@ fn group_free(root: &str) -> Option<u64> {
     Some(limit.saturating_sub(used.saturating_sub(files)))
 }
 
-/// Hands memory that the allocator holds back to the system: glibc keeps what small blocks lie between.
-pub(crate) fn give_back() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    trim();
-}
-
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-#[allow(unsafe_code, reason = "glibc's allocator has no safe interface")]
-fn trim() {
-    unsafe extern "C" {
-        fn malloc_trim(pad: usize) -> i32;
-    }
-    // SAFETY: malloc_trim may be called at any time, from any thread; it touches free memory only.
-    unsafe {
-        malloc_trim(0);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -267,8 +267,8 @@ impl FilmWriter {
             Format::PngSequence => {
                 Picture::Rgb(rgba.chunks_exact(4).flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect())
             }
-            Format::Mp4Av1 => Picture::Planes(Planes::from_rgba(rgba, width, height, false)?),
-            Format::Mp4H264 => Picture::Planes(Planes::from_rgba(rgba, width, height, true)?),
+            Format::Mp4Av1 => Picture::Planes(Planes::from_rgba(rgba, width, height, false)),
+            Format::Mp4H264 => Picture::Planes(Planes::from_rgba(rgba, width, height, true)),
         };
         let sent = self.pictures.as_ref().is_some_and(|pictures| pictures.send(picture).is_ok());
         if !sent {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
-use image::{DynamicImage, RgbImage, imageops};
+use image::{DynamicImage, RgbImage, RgbaImage, imageops};
 use outframe_document::{BlobId, ControlUse, Project, Provenance, Rect};
 use outframe_engine::Picture;
 use outframe_interchange::{Limits, read_picture};
@@ -93,11 +93,15 @@ pub fn read_control_picture(path: &Path) -> Result<RgbImage, StudioError> {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
     let picture = read_picture(&bytes, name.as_deref(), &Limits::default())
         .map_err(|error| StudioError::Picture { path: path.to_path_buf(), why: error.to_string() })?;
-    let pixels = picture.pixels.into_rgba8();
-    Ok(RgbImage::from_fn(pixels.width(), pixels.height(), |x, y| {
+    Ok(on_black(&picture.pixels.into_rgba8()))
+}
+
+/// A picture as a control takes it: what is transparent becomes black.
+pub fn on_black(pixels: &RgbaImage) -> RgbImage {
+    RgbImage::from_fn(pixels.width(), pixels.height(), |x, y| {
         let [r, g, b, a] = pixels.get_pixel(x, y).0;
         image::Rgb([r, g, b].map(|value| (u16::from(value) * u16::from(a) / 255) as u8))
-    }))
+    })
 }
 
 impl Models {

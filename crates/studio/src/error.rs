@@ -32,7 +32,10 @@ pub enum StudioError {
     #[error("The project holds no picture yet. Generate one or import one first.")]
     NoPicture,
     /// A model of this name is not installed.
-    #[error("There is no model “{name}”. Installed: {}. Give one of these names or the path of a model folder.", installed.join(", "))]
+    #[error(
+        "There is no model “{name}”. Installed: {}. Give one of these names or the path of a file or folder.",
+        listed(installed)
+    )]
     UnknownModel {
         /// What was asked for.
         name: String,
@@ -90,4 +93,8 @@ impl StudioError {
         let path = path.into();
         move |source| Self::Io { what, path, source }
     }
+}
+/// Names in a sentence.
+pub(crate) fn listed(names: &[String]) -> String {
+    if names.is_empty() { "none".into() } else { names.join(", ") }
 }

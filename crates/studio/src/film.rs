@@ -129,7 +129,8 @@ pub async fn export_film(
     let (pictures_out, queue) = tokio::sync::mpsc::channel(AHEAD);
     let encoded = Arc::new(AtomicU32::new(0));
     let (told, stop) = (Arc::clone(&encoded), cancel.clone());
-    let mut writing = tokio::task::spawn_blocking(move || write_all(writer, queue, &told, &stop));
+    let used = compositor.clone();
+    let mut writing = tokio::task::spawn_blocking(move || write_all(writer, queue, &used, &told, &stop));
     let count = shot.frames;
     let mut tell = || events(Event::Film { done: encoded.load(Ordering::Relaxed), count });
     let mut reel = Reel::new(film);
@@ -167,12 +168,16 @@ pub async fn export_film(
 fn write_all(
     mut writer: FilmWriter,
     mut queue: tokio::sync::mpsc::Receiver<Arc<Picture>>,
+    compositor: &Compositor,
     encoded: &AtomicU32,
     stop: &CancellationToken,
 ) -> Result<FilmSummary, outframe_film::Error> {
     while let Some(picture) = queue.blocking_recv() {
         writer.write(&picture.rgba)?;
         encoded.store(writer.progress().0, Ordering::Relaxed);
+        if let Some(picture) = Arc::into_inner(picture) {
+            compositor.recycle(picture);
+        }
     }
     writer.finish_with(|done| {
         encoded.store(done, Ordering::Relaxed);

@@ -55,12 +55,16 @@ pub enum JobKind {
     Export,
     /// Reads pictures.
     Import,
+    /// Copies a model into the library.
+    Copy,
+    /// Downloads a model into the library.
+    Download,
 }
 
 impl JobKind {
     /// Whether it needs the engine, of which there is one.
     pub const fn needs_engine(self) -> bool {
-        !matches!(self, Self::Film | Self::Export | Self::Import)
+        !matches!(self, Self::Film | Self::Export | Self::Import | Self::Copy | Self::Download)
     }
 }
 
@@ -213,6 +217,8 @@ struct Job {
     started: Option<Instant>,
     pictures: Vec<Option<Arc<RgbImage>>>,
     steps: Steps,
+    /// When bytes were first told of, and how many there were then.
+    bytes: Option<(Instant, u64)>,
 }
 
 /// What has been counted and measured of a job.
@@ -264,8 +270,14 @@ impl Queue {
                 generation: None,
                 warnings: Vec::new(),
             };
-            let job =
-                Job { status, cancel: cancel.clone(), started: None, pictures: Vec::new(), steps: Steps::default() };
+            let job = Job {
+                status,
+                cancel: cancel.clone(),
+                started: None,
+                pictures: Vec::new(),
+                steps: Steps::default(),
+                bytes: None,
+            };
             table.jobs.insert(id, job);
             table.forget_old();
             id
@@ -513,6 +525,20 @@ impl Job {
         self.status.seconds_left = spent.map(|spent| spent / done as f64 * all.saturating_sub(done) as f64);
     }
 
+    fn bytes(&mut self, done: u64, all: u64) {
+        const MEGA: u64 = 1_000_000;
+        self.status.progress = done as f64 / all.max(1) as f64;
+        if self.cancel.is_cancelled() {
+            return;
+        }
+        self.status.stage = format!("{} of {} MB", done / MEGA, all.div_ceil(MEGA));
+        // What was there before the job began says nothing of the pace.
+        let (begun, before) = *self.bytes.get_or_insert((Instant::now(), done));
+        let (spent, moved) = (begun.elapsed().as_secs_f64(), done.saturating_sub(before));
+        self.status.seconds_left =
+            (spent > 1.0 && moved > 0).then(|| spent / moved as f64 * all.saturating_sub(done) as f64);
+    }
+
     fn step_seconds(&self) -> Option<f64> {
         let first = self.steps.first?;
         let counted = self.steps.counted;
@@ -589,6 +615,11 @@ impl JobControl {
     /// Says how many takes the job makes, and in how many fills each.
     pub fn pieces(&self, takes: usize, fills: usize) {
         self.shared.change_job(self.id, |job| job.steps.takes = Some((takes, fills.max(1))));
+    }
+
+    /// Says how many bytes of a file are there, and how many it has.
+    pub fn bytes(&self, done: u64, all: u64) {
+        self.shared.change_job(self.id, |job| job.bytes(done, all));
     }
 
     /// Says what happens now.
@@ -711,6 +742,27 @@ mod tests {
         assert_eq!(states(&jobs), [JobState::Failed, JobState::Done]);
         assert!(jobs[0].error.is_some());
         assert_eq!(jobs[1].output.as_deref(), Some("film.mp4".as_ref()));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn bytes_are_progress_and_what_was_there_before_is_no_pace() {
+        let queue = Queue::new(Handle::current());
+        let id = queue.submit(request(JobKind::Download, "library"), async |control: JobControl| {
+            control.bytes(60_000_000, 100_000_001);
+            tokio::time::sleep(Duration::from_millis(1100)).await;
+            control.bytes(80_000_000, 100_000_001);
+            control.cancel().cancelled().await;
+            control.bytes(90_000_000, 100_000_001);
+            Err(JobError::Cancelled)
+        });
+        let jobs = until(&queue, |jobs| jobs[0].progress > 0.0).await;
+        assert_eq!((jobs[0].stage.as_str(), jobs[0].seconds_left), ("60 of 101 MB", None));
+        let jobs = until(&queue, |jobs| jobs[0].seconds_left.is_some()).await;
+        // 20 MB a second or a little more, and 20 MB are missing.
+        assert!((1.0..3.0).contains(&jobs[0].seconds_left.unwrap()), "{:?}", jobs[0].seconds_left);
+        queue.cancel(id);
+        let jobs = until(&queue, |jobs| jobs[0].state == JobState::Cancelled).await;
+        assert_eq!(jobs[0].stage, "Cancelled");
     }
 
     #[tokio::test(flavor = "multi_thread")]

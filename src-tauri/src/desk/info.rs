@@ -2,7 +2,10 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use outframe_studio::{Kind, LibraryItem, ModelEntry, ModelInfo, Style};
+use outframe_studio::{
+    Kind, LibraryItem, ModelEntry, ModelInfo, Style,
+    controls::{ControlEntry, MAX_CONTROLS},
+};
 use serde_json::Value;
 
 use super::{Desk, DeskEvent, lock};
@@ -77,7 +80,24 @@ impl Desk {
             trigger_words: item.trigger_words,
         };
         let of = |kind| models.items(kind).into_iter().map(item).collect();
-        AdaptersView { loras: of(Kind::Lora), embeddings: of(Kind::TextualInversion), vaes: of(Kind::Vae) }
+        let networks = models.items(Kind::ControlNet);
+        let control = |entry: ControlEntry| {
+            // A folder's item is the file in it; the name to ask for is the entry's.
+            let known = networks.iter().find(|item| item.path.starts_with(&entry.path)).cloned();
+            let shown = known.map(|known| item(LibraryItem { name: entry.name.clone(), ..known }));
+            shown.unwrap_or(AdapterItem {
+                name: entry.name,
+                about: Kind::ControlNet.name().into(),
+                trigger_words: vec![],
+            })
+        };
+        AdaptersView {
+            loras: of(Kind::Lora),
+            embeddings: of(Kind::TextualInversion),
+            vaes: of(Kind::Vae),
+            controls: models.controls().into_iter().map(control).collect(),
+            max_controls: MAX_CONTROLS as u32,
+        }
     }
 
     pub(crate) fn styles(&self) -> Answer<Vec<StyleView>> {

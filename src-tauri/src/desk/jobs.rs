@@ -9,7 +9,7 @@ use std::{
 
 use outframe_document::{GenerationId, Project, Rect, ShotId};
 use outframe_studio::{
-    CoverRequest, EmbeddingChoice, Event, ExportOptions, ExtendRequest, FillPlan, GenerateRequest, LoraChoice,
+    CoverRequest, EmbeddingChoice, Event, ExportOptions, ExtendRequest, FillPlan, GenerateRequest, LoraChoice, Outline,
     ReadyModel, ReframeRequest, Region, RegionPart, Settings, Shape, StudioError, Tuning, UpscaleMode, UpscalePlan,
     UpscaleRequest, VaryRequest, ZoomOutRequest,
     fill::{ModelSize, Side, plan_extension},
@@ -66,9 +66,10 @@ impl Desk {
 
     pub(crate) fn generate(&self, input: GenerateInput) -> Answer<u64> {
         let open = self.writable()?;
+        let controls = self.controls(&input.settings.controls, None)?;
         let request = GenerateRequest {
             prompt: input.prompt,
-            settings: settings(input.settings)?,
+            settings: Settings { controls, ..settings(input.settings)? },
             size: match (input.width, input.height) {
                 (Some(width), Some(height)) => Some((width, height)),
                 (None, None) => None,
@@ -90,16 +91,20 @@ impl Desk {
     }
 
     pub(crate) fn extend(&self, input: ExtendInput) -> Answer<u64> {
-        let request = extend_request(input)?;
+        let chosen = input.settings.controls.clone();
+        let mut request = extend_request(input)?;
         let label = label(request.prompt.as_deref().unwrap_or_default(), "Extend");
-        let region = self.outlined(|project| request.outline(project))?;
+        let outline = self.outlined(|project| request.outline(project))?;
+        request.settings.controls = self.controls(&chosen, Some(&outline))?;
+        let region = painted(&outline);
         self.paint(JobKind::Extend, label, region, request.settings.clone(), move |project, model| {
             FillPlan::extend(project, &request, model)
         })
     }
 
     pub(crate) fn zoom_out(&self, input: ZoomOutInput) -> Answer<u64> {
-        let request = ZoomOutRequest {
+        let chosen = input.settings.controls.clone();
+        let mut request = ZoomOutRequest {
             factor: input.factor,
             prompt: input.prompt,
             settings: settings(input.settings)?,
@@ -107,14 +112,17 @@ impl Desk {
             takes: input.takes,
         };
         let label = label(request.prompt.as_deref().unwrap_or_default(), "Zoom out");
-        let region = self.outlined(|project| request.outline(project))?;
+        let outline = self.outlined(|project| request.outline(project))?;
+        request.settings.controls = self.controls(&chosen, Some(&outline))?;
+        let region = painted(&outline);
         self.paint(JobKind::ZoomOut, label, region, request.settings.clone(), move |project, model| {
             FillPlan::zoom_out(project, &request, model)
         })
     }
 
     pub(crate) fn reframe(&self, input: ReframeInput) -> Answer<u64> {
-        let request = ReframeRequest {
+        let chosen = input.settings.controls.clone();
+        let mut request = ReframeRequest {
             aspect: (input.aspect_width, input.aspect_height),
             prompt: input.prompt,
             settings: settings(input.settings)?,
@@ -122,7 +130,9 @@ impl Desk {
             takes: input.takes,
         };
         let label = label(request.prompt.as_deref().unwrap_or_default(), "Reframe");
-        let region = self.outlined(|project| request.outline(project))?;
+        let outline = self.outlined(|project| request.outline(project))?;
+        request.settings.controls = self.controls(&chosen, Some(&outline))?;
+        let region = painted(&outline);
         self.paint(JobKind::Reframe, label, region, request.settings.clone(), move |project, model| {
             FillPlan::reframe(project, &request, model)
         })
@@ -131,10 +141,11 @@ impl Desk {
     pub(crate) fn vary(&self, input: VaryInput) -> Answer<u64> {
         let region = region(input.region);
         let bounds = region.bounds();
+        let controls = self.controls(&input.settings.controls, None)?;
         let request = VaryRequest {
             region,
             prompt: input.prompt,
-            settings: settings(input.settings)?,
+            settings: Settings { controls, ..settings(input.settings)? },
             strength: Some(input.strength),
             takes: input.takes,
         };
@@ -156,7 +167,7 @@ impl Desk {
             layer: input.layer.as_deref().map(|layer| id(layer, "layer")).transpose()?,
             prompt: input.prompt,
             strength: input.strength,
-            settings: settings(input.settings)?,
+            settings: unsteered(input.settings, "An upscaling")?,
         };
         // What cannot be upscaled is told at once.
         let region = {
@@ -195,7 +206,7 @@ impl Desk {
 
     pub(crate) fn cover(&self, shot: &str, how: api::Settings, prompt: Option<String>) -> Answer<u64> {
         let shot: ShotId = id(shot, "shot")?;
-        let request = CoverRequest { prompt, settings: settings(how)?, strength: None };
+        let request = CoverRequest { prompt, settings: unsteered(how, "Painting what a shot lacks")?, strength: None };
         self.paint(
             JobKind::Cover,
             "Paint what is missing".into(),
@@ -416,19 +427,20 @@ impl Desk {
         Ok(open)
     }
 
-    /// Checks a request against the project, and says which area it paints.
-    fn outlined(
-        &self,
-        outline: impl FnOnce(&Project) -> Result<outframe_studio::Outline, StudioError>,
-    ) -> Answer<Option<Rect>> {
+    /// Checks a request against the project, and says what it would do.
+    fn outlined(&self, outline: impl FnOnce(&Project) -> Result<Outline, StudioError>) -> Answer<Outline> {
         let open = self.writable()?;
         let state = open.state();
-        let outline = outline(state.project.as_ref().ok_or_else(super::closed)?)?;
-        Ok(outline.painted.into_iter().reduce(|all, rect| all.union(&rect)))
+        Ok(outline(state.project.as_ref().ok_or_else(super::closed)?)?)
     }
 }
 
-fn mistake(_: tokio::task::JoinError) -> JobError {
+/// The area that will be painted.
+fn painted(outline: &Outline) -> Option<Rect> {
+    outline.painted.iter().copied().reduce(|all, rect| all.union(&rect))
+}
+
+pub(super) fn mistake(_: tokio::task::JoinError) -> JobError {
     JobError::Failed("This failed because of a mistake in Outframe. The project is as it was before; try again.".into())
 }
 
@@ -437,6 +449,15 @@ fn label(prompt: &str, otherwise: &str) -> String {
     if line.is_empty() { otherwise.into() } else { line.chars().take(80).collect() }
 }
 
+/// Settings for what no control network can steer.
+fn unsteered(from: api::Settings, what: &str) -> Answer<Settings> {
+    if from.controls.is_empty() {
+        return settings(from);
+    }
+    Err(CommandError::invalid(format!("{what} cannot be steered by a ControlNet. Leave it out.")))
+}
+
+/// The settings without controls, whose pictures must be read first.
 fn settings(from: api::Settings) -> Answer<Settings> {
     let seed = match from.seed.as_deref().map(str::trim).filter(|seed| !seed.is_empty()) {
         Some(seed) => Some(seed.parse().map_err(|_| {

@@ -3,10 +3,12 @@
 //! It holds the open project and its revision, the job queue, the tiles and the engine's state, and tells a listener what has
 //! changed. Everything that a command does is done here, so that it is tested without a window.
 
+mod controls;
 mod editing;
 mod folders;
 mod info;
 mod jobs;
+mod library;
 mod pictures;
 mod recent;
 mod shots;
@@ -61,6 +63,8 @@ pub(crate) enum DeskEvent {
     Jobs(Vec<JobView>),
     /// The engine has changed.
     Engine(EngineView),
+    /// Something in the library's folders has changed.
+    Library,
     /// Something went wrong outside of any command.
     Problem(String),
 }
@@ -188,6 +192,7 @@ impl Desk {
         let desk = Self { inner: Arc::new(inner) };
         desk.tell_jobs();
         desk.watch_engine();
+        desk.watch_library();
         desk.keep_thumbnail();
         Ok(desk)
     }
@@ -442,6 +447,9 @@ impl Desk {
         if let Err(error) = self.close_current().await {
             eprintln!("outframe-desktop: {}", error.message);
         }
+        // A copy that was begun is taken away again, a download goes on the next time.
+        self.inner.queue.cancel_owner(library::OWNER, "Stopped, because the program was closed.");
+        let _ = tokio::time::timeout(PATIENCE, self.inner.queue.drained(library::OWNER)).await;
         self.inner.studio.engine().shutdown().await;
         // Before the driver's own threads are torn down with the process.
         let ended = Drawing::Failed("The program is ending.".into());

@@ -347,7 +347,7 @@ fn missing(why: &str) -> Reply {
 }
 
 /// The size of a picture made to fit into a square; it is not enlarged.
-fn within(width: u32, height: u32, square: u32) -> (u32, u32) {
+pub(super) fn within(width: u32, height: u32, square: u32) -> (u32, u32) {
     let longest = width.max(height).max(square);
     let side = |length: u32| ((u64::from(length) * u64::from(square) / u64::from(longest)) as u32).max(1);
     (side(width), side(height))

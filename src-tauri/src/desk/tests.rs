@@ -40,7 +40,8 @@ impl Bench {
         let folders = Folders { config: folder.path().join("config"), unnamed: folder.path().join("data/projects") };
         let told: Arc<Mutex<Vec<DeskEvent>>> = Arc::default();
         let keep = Arc::clone(&told);
-        let models = Models::at(vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../models")]);
+        let own = folder.path().join("models");
+        let models = Models::at(vec![own.clone(), Path::new(env!("CARGO_MANIFEST_DIR")).join("../models")]).owning(own);
         let listener = move |event| keep.lock().unwrap().push(event);
         let desk =
             Desk::new(Handle::current(), Studio::new(engine, models), folders, "software".into(), listener).unwrap();
@@ -456,4 +457,185 @@ async fn painting_goes_through_the_queue_while_the_project_is_edited() {
     let again = desk.open_project(bench.path("p.outframe")).await.unwrap();
     assert_eq!((again.generations.len(), again.title.as_str()), (3, "Lake"));
     desk.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn controls_follow_a_file_or_the_picture_and_say_what_is_wrong() {
+    use crate::api::{ControlChoice, ControlPicture};
+    let bench = Bench::new();
+    let desk = &bench.desk;
+    desk.new_project(None).await.unwrap();
+    let nothing = desk.preview_control(&ControlPicture::Frame, None).unwrap_err();
+    assert!(nothing.message.contains("no picture yet"), "{nothing}");
+    let two = RgbImage::from_fn(600, 300, |x, _| if x < 300 { Rgb([0; 3]) } else { Rgb([250; 3]) });
+    two.save(bench.path("two.png")).unwrap();
+    desk.import_files(&[bench.path("two.png")], None).unwrap();
+
+    // The project's picture and the file look alike; of both the edges are one line.
+    let shown = |picture: &ControlPicture, canny| {
+        let view = desk.preview_control(picture, canny).unwrap();
+        assert_eq!((view.width, view.height), (600, 300));
+        let png = view.image.strip_prefix("data:image/png;base64,").unwrap().to_owned();
+        let bytes = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, png).unwrap();
+        image::load_from_memory(&bytes).unwrap().into_rgb8()
+    };
+    let file = ControlPicture::File { path: bench.path("two.png").to_string_lossy().into_owned() };
+    let plain = shown(&file, None);
+    assert_eq!((plain.dimensions(), plain.get_pixel(250, 60).0), ((256, 128), [250; 3]));
+    assert_eq!(shown(&ControlPicture::Frame, None), plain);
+    let edges = shown(&file, Some((100, 200)));
+    let lit = edges.enumerate_pixels().filter(|(.., pixel)| pixel.0[0] > 0).map(|(x, ..)| x);
+    assert!(
+        lit.clone().count() >= 120 && lit.clone().all(|x| (126..=129).contains(&x)),
+        "{:?}",
+        lit.collect::<Vec<_>>()
+    );
+    assert_eq!(shown(&ControlPicture::Frame, Some((100, 200))), edges);
+    assert!(desk.preview_control(&file, Some((200, 100))).unwrap_err().message.contains("lower one first"));
+
+    // A picture that was followed is in the project, and can be followed again.
+    let stored = desk.open().unwrap().document().layers[0].patches[0].content.clone();
+    let outframe_document::PatchContent::Image(stored) = stored else { panic!("{stored:?}") };
+    assert_eq!(shown(&ControlPicture::Stored { blob: stored.image.to_string() }, None), plain);
+    let unknown = ControlPicture::Stored { blob: "ab".repeat(32) };
+    assert_eq!(desk.preview_control(&unknown, None).unwrap_err().kind, ErrorKind::NotFound);
+    let gone = ControlPicture::File { path: bench.path("gone.png").to_string_lossy().into_owned() };
+    assert!(desk.preview_control(&gone, None).unwrap_err().message.contains("gone.png is not there any more"));
+
+    // A network must be in the library; what cannot be steered says so before any work.
+    let choice = |network: &str| ControlChoice {
+        network: network.into(),
+        picture: file.clone(),
+        scale: 1.0,
+        start: 0.0,
+        end: 1.0,
+        canny: None,
+    };
+    let settings = |controls| Settings { controls, ..Settings::default() };
+    let generate = |controls| {
+        desk.generate(GenerateInput {
+            prompt: "x".into(),
+            settings: settings(controls),
+            width: None,
+            height: None,
+            takes: 1,
+        })
+    };
+    let error = generate(vec![choice("unicorn")]).unwrap_err();
+    assert!(error.message.contains("no ControlNet “unicorn”"), "{error}");
+    assert!(generate(vec![choice("unicorn"); 7]).unwrap_err().message.contains("at most"));
+    let upscale = UpscaleInput {
+        layer: None,
+        factor: 2,
+        creative: true,
+        prompt: None,
+        strength: None,
+        settings: settings(vec![choice("unicorn")]),
+    };
+    assert!(desk.upscale(upscale).unwrap_err().message.contains("cannot be steered"));
+    assert_eq!(desk.jobs(), []);
+}
+
+/// A picture that is extended lies on itself: what the network sees has black where nothing is known yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_picture_as_it_is_keeps_its_place_in_a_frame_that_grows() {
+    use crate::api::{ControlChoice, ControlPicture};
+    let bench = Bench::new();
+    let desk = &bench.desk;
+    std::fs::create_dir_all(bench.path("net")).unwrap();
+    std::fs::write(bench.path("net/lines.safetensors"), "stands for a network").unwrap();
+    desk.new_project(None).await.unwrap();
+    desk.import_files(&[bench.picture("a.png", 64, 32, [200, 10, 10])], None).unwrap();
+    let before = Rect::new(0, 0, 64, 32);
+    let outline = outframe_studio::Outline { before, after: Rect::new(-32, 0, 128, 32), painted: Vec::new() };
+    let choice = |picture| ControlChoice {
+        network: bench.path("net/lines.safetensors").to_string_lossy().into_owned(),
+        picture,
+        scale: 0.5,
+        start: 0.0,
+        end: 0.5,
+        canny: None,
+    };
+    let frame = desk.controls(&[choice(ControlPicture::Frame)], Some(&outline)).unwrap().remove(0);
+    assert_eq!((frame.picture.dimensions(), frame.scale, frame.end), ((128, 32), 0.5, 0.5));
+    assert_eq!((frame.picture.get_pixel(31, 8).0[0], frame.picture.get_pixel(32, 8).0[0]), (0, 200));
+    assert_eq!(frame.picture.get_pixel(96, 8).0[0], 0);
+    // Its border is no edge.
+    let edges = ControlChoice { canny: Some((100, 200)), ..choice(ControlPicture::Frame) };
+    let edges = desk.controls(&[edges], Some(&outline)).unwrap().remove(0);
+    assert!(edges.picture.pixels().all(|pixel| pixel.0 == [0; 3]));
+    // A file is stretched over the whole, as everywhere.
+    let file = ControlPicture::File { path: bench.path("a.png").to_string_lossy().into_owned() };
+    assert_eq!(desk.controls(&[choice(file)], Some(&outline)).unwrap()[0].picture.dimensions(), (64, 32));
+}
+
+/// A file of weights with nothing but zeros in it.
+fn weights(path: &Path, name: &str, shape: &[usize]) {
+    let bytes = 2 * shape.iter().product::<usize>();
+    let header =
+        serde_json::json!({ name: { "dtype": "F16", "shape": shape, "data_offsets": [0, bytes] } }).to_string();
+    let header = format!("{header}{}", " ".repeat(header.len().next_multiple_of(8) - header.len()));
+    let length = (header.len() as u64).to_le_bytes();
+    std::fs::write(path, [&length[..], header.as_bytes(), &vec![0; bytes]].concat()).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn models_come_into_the_library_and_go_out_of_it() {
+    let bench = Bench::new();
+    let desk = &bench.desk;
+    let told =
+        |bench: &Bench| bench.told.lock().unwrap().iter().filter(|event| matches!(event, DeskEvent::Library)).count();
+    let edges = bench.path("edges.safetensors");
+    weights(&edges, "controlnet_cond_embedding.conv_in.weight", &[16, 3, 3, 3]);
+    std::fs::write(bench.path("old.ckpt"), "pickle").unwrap();
+    let all = ["edges.safetensors", "old.ckpt", "a.png"].map(|name| bench.path(name));
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    assert_eq!(Desk::models_among(all.to_vec()), [text(&all[0]), text(&all[1])]);
+    assert_eq!(Desk::models_among(vec![bench.folder.path().into()]).len(), 1);
+    let found = Desk::examine_model(&edges).unwrap();
+    assert!(found.name == "edges" && found.about.contains("ControlNet") && found.bytes > 800, "{found:?}");
+    assert!(Desk::examine_model(&all[1]).unwrap_err().message.contains("pickle"));
+    assert!(Desk::examine_model(bench.folder.path()).unwrap_err().message.contains("no model folder"));
+    assert_eq!(Desk::examine_model(&bench.path("gone.safetensors")).unwrap_err().kind, ErrorKind::NotFound);
+
+    // Linked: listed, offered, told; a second of the name is refused; removed without touching the original.
+    let own = |desk: &Desk| desk.library().into_iter().filter(|item| item.own).collect::<Vec<_>>();
+    assert!(own(desk).is_empty());
+    desk.link_model(&edges).unwrap();
+    let listed = own(desk);
+    assert!(listed.len() == 1 && listed[0].link && listed[0].name == "edges", "{listed:?}");
+    assert_eq!(desk.adapters().controls[0].name, "edges");
+    assert!(desk.copy_model(edges.clone()).is_ok(), "that it is there already is told by the job");
+    // Watching begins beside everything else; from then on each change is told of.
+    for round in 0..200 {
+        std::fs::write(bench.path("models/note.txt"), round.to_string()).unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        if told(&bench) > 0 {
+            break;
+        }
+    }
+    assert!(told(&bench) > 0, "nothing was told of the changes");
+    desk.remove_model(&listed[0].path).unwrap();
+    assert!(own(desk).is_empty() && edges.is_file());
+
+    // Copied, as a job.
+    let copied = bench.finished(desk.copy_model(edges.clone()).unwrap()).await;
+    assert_eq!((copied.state, copied.error, copied.label.as_str()), (JobState::Done, None, "edges"));
+    assert!(copied.stage == "Done" && copied.progress > 0.99);
+    let listed = own(desk);
+    assert!(listed.len() == 1 && !listed[0].link, "{listed:?}");
+    desk.remove_model(&listed[0].path).unwrap();
+    assert!(own(desk).is_empty() && edges.is_file());
+    let starter = desk.library().remove(0);
+    assert!(!starter.own && desk.remove_model(&starter.path).unwrap_err().message.contains("outside"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_catalogue_says_what_a_download_is() {
+    let bench = Bench::new();
+    let items = bench.desk.catalogue().unwrap();
+    assert!(items.len() >= 15 && items.iter().all(|item| !item.licence.is_empty() && item.source.contains('/')));
+    assert!(items.iter().any(|item| item.bytes.is_some_and(|bytes| bytes > 100_000_000)));
+    assert_eq!(bench.desk.download_model("unicorn".into()).unwrap_err().kind, ErrorKind::NotFound);
+    assert_eq!(bench.desk.jobs(), [], "nothing is asked for by looking");
 }

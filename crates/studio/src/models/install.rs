@@ -54,6 +54,13 @@ impl Models {
         self.own.as_deref()
     }
 
+    /// Whether an item lies in the user's own folder, from where it can be removed.
+    pub fn is_own(&self, item: &LibraryItem) -> bool {
+        let own = self.own.as_deref().and_then(|own| own.canonicalize().ok());
+        let folder = item.path.parent().and_then(|folder| folder.canonicalize().ok());
+        folder.zip(own).is_some_and(|(folder, own)| folder.starts_with(own))
+    }
+
     /// What lies at a path, and that it can be used: told from its header before anything is done with it.
     pub fn examine(path: &Path) -> Result<LibraryItem, StudioError> {
         let absolute = std::path::absolute(path).map_err(StudioError::io("open", path))?;
@@ -138,16 +145,11 @@ impl Models {
     /// refused unless `for_good`. Elsewhere nothing is touched.
     pub fn remove(&self, asked: &str, for_good: bool) -> Result<Removed, StudioError> {
         let own = self.own()?;
-        let inside = |path: &Path| {
-            path.parent()
-                .and_then(|folder| folder.canonicalize().ok())
-                .is_some_and(|folder| own.canonicalize().is_ok_and(|own| folder.starts_with(own)))
-        };
         let named = |item: &LibraryItem| {
             item.name == asked || super::is_file_name(&item.path, asked) || item.path == Path::new(asked)
         };
         let found: Vec<_> = self.everything().into_iter().filter(named).collect();
-        let mut here = found.iter().filter(|item| inside(&item.path));
+        let mut here = found.iter().filter(|item| self.is_own(item));
         match (here.next(), here.next(), found.first()) {
             (Some(item), None, _) if for_good || is_link(&item.path) => take_away(item, self.own_folder()),
             (Some(item), None, _) => Err(StudioError::InvalidRequest(format!(

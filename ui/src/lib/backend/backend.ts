@@ -7,6 +7,8 @@ export type Events = {
   engine: EngineView;
   menu: string;
   problem: string;
+  /** Something in the library's folders has changed. */
+  library: null;
 };
 
 /** Files of the desktop held over or dropped on the window; the point is in CSS pixels. */

@@ -1,6 +1,7 @@
 import type { Backend, Events, FileDrop } from "./backend";
 import { paintScene } from "./scene";
 import type {
+  CatalogueItem,
   CommandError,
   Commands,
   CoverageView,
@@ -11,6 +12,7 @@ import type {
   ImportedView,
   JobView,
   LayerView,
+  LibraryEntry,
   MoveKind,
   MoveKindInfo,
   MoveView,
@@ -90,6 +92,33 @@ const around = (rects: Rect[]): Rect | null => {
   };
 };
 
+function entry(name: string, about: string, bytes: number, more: Partial<LibraryEntry>): LibraryEntry {
+  const path = `/home/ada/.local/share/outframe/models/${name}.safetensors`;
+  const nothing = { title: null, licence: null, triggerWords: [], source: null, problem: null };
+  return { name, path, about, bytes, ...nothing, own: true, link: false, ...more };
+}
+
+const CATALOGUE: Omit<CatalogueItem, "installed">[] = [
+  {
+    name: "canny-sd15",
+    title: "ControlNet for edges, SD 1.5",
+    about: "SD 1.x, ControlNet",
+    bytes: 723e6,
+    licence: "OpenRAIL",
+    obligations: "The uses that its appendix names are forbidden.",
+    source: "maker/control-canny",
+  },
+  {
+    name: "sdxl-base",
+    title: "Stable Diffusion XL",
+    about: "SDXL, model",
+    bytes: null,
+    licence: "OpenRAIL++-M",
+    obligations: "The uses that its appendix names are forbidden.",
+    source: "maker/sdxl",
+  },
+];
+
 export type MockOptions = { delay?: number; demo?: boolean };
 
 export class MockBackend implements Backend {
@@ -98,6 +127,18 @@ export class MockBackend implements Backend {
   /** The next call of this command is rejected with the message. */
   failNext: { name: keyof Commands; message: string } | null = null;
   nextSavePath: string | null = "/home/ada/Pictures/picture.png";
+  offline = false;
+  nextOpenPaths = ["/home/ada/Pictures/Ridge at dawn.outframe"];
+  /** Whether the library has control networks. */
+  networks = true;
+  /** What the library holds beside the starter. */
+  shelf: LibraryEntry[] = [
+    entry("Starter", "starter, SD 1.x, inpainting, f16", 79e6, { own: false, licence: "Apache-2.0" }),
+    entry("ink-wash", "SD 1.x, LoRA, f16", 151e6, { link: true, triggerWords: ["ink wash", "loose lines"] }),
+    entry("old", "unknown", 2.1e9, {
+      problem: "It is a pickle, which can run any program. Get it as .safetensors.",
+    }),
+  ];
 
   readonly #delay: number;
   readonly #handlers: Handlers = {
@@ -106,6 +147,7 @@ export class MockBackend implements Backend {
     engine: new Set(),
     menu: new Set(),
     problem: new Set(),
+    library: new Set(),
   };
   readonly #drops = new Set<(drop: FileDrop) => void>();
   readonly #pictures = new Map<string, string>();
@@ -174,7 +216,7 @@ export class MockBackend implements Backend {
   }
 
   pickOpen(): Promise<string[]> {
-    return Promise.resolve(["/home/ada/Pictures/Ridge at dawn.outframe"]);
+    return Promise.resolve(this.nextOpenPaths);
   }
   pickSave(): Promise<string | null> {
     return Promise.resolve(this.nextSavePath);
@@ -401,6 +443,7 @@ export class MockBackend implements Backend {
       sampler: "dpmpp-2m",
       strength: 1,
       tuning: { loras: [], embeddings: [], clipSkip: 0, guidanceRescale: 0, vae: null },
+      controls: [],
       takes,
       chosen: takes[0]?.id ?? "",
       layer: null,
@@ -663,6 +706,7 @@ export class MockBackend implements Backend {
       sampler: settings.sampler ?? "dpmpp-2m",
       strength: 1,
       tuning: settings.tuning,
+      controls: settings.controls,
       takes: all,
       chosen: all[0]?.id ?? "",
       layer: null,
@@ -770,6 +814,12 @@ export class MockBackend implements Backend {
     };
   }
 
+  #added(path: string, link: boolean): void {
+    const name = (path.split("/").at(-1) ?? path).replace(".safetensors", "");
+    this.shelf = [...this.shelf, entry(name, "SDXL, LoRA, f16", 228e6, { link })];
+    this.emit("library", null);
+  }
+
   #layer(state: MockState, id: string): MockLayer {
     return state.layers.find((layer) => layer.id === id) ?? fail("not-found", "That layer is gone.");
   }
@@ -815,7 +865,62 @@ export class MockBackend implements Backend {
       ],
       embeddings: [{ name: "calm-water", about: "SD 1.x, textual inversion, f16", triggerWords: [] }],
       vaes: [{ name: "soft", about: "VAE, f16", triggerWords: [] }],
+      controls: this.networks
+        ? [
+            { name: "canny-sd15", about: "SD 1.x, ControlNet, f16", triggerWords: [] },
+            { name: "depth-sd15", about: "SD 1.x, ControlNet, f16", triggerWords: [] },
+          ]
+        : [],
+      maxControls: 6,
     }),
+    library: () => structuredClone(this.shelf),
+    models_among: ({ paths }) => paths.filter((path) => /\.(safetensors|ckpt)$|\/sdxl$/.test(path)),
+    examine_model: ({ path }) => {
+      if (path.endsWith(".ckpt"))
+        fail("invalid", `${path} is a pickle, which can run any program. Get the model as .safetensors.`);
+      const name = (path.split("/").at(-1) ?? path).replace(".safetensors", "");
+      return { path, name, about: "SDXL, LoRA, f16", bytes: 228e6 };
+    },
+    link_model: ({ path }) => this.#added(path, true),
+    copy_model: ({ path }) => {
+      const name = (path.split("/").at(-1) ?? path).replace(".safetensors", "");
+      return this.#enqueue("copy", name, null, 1, 0, () => {
+        this.#added(path, false);
+        return null;
+      });
+    },
+    remove_model: ({ path }) => {
+      this.shelf = this.shelf.filter((item) => item.path !== path);
+      this.emit("library", null);
+    },
+    catalogue: () =>
+      CATALOGUE.map((item) => ({ ...item, installed: this.shelf.some((one) => one.name === item.name) })),
+    download_model: ({ name }) => {
+      if (this.offline)
+        fail("failed", "The hub cannot be reached: this machine is offline. Try again later.");
+      return this.#enqueue("download", name, null, 1, 0, () => {
+        this.#added(`/home/ada/.local/share/outframe/models/${name}.safetensors`, false);
+        return null;
+      });
+    },
+    preview_control: ({ picture, canny }) => {
+      if (picture.kind === "file" && picture.path.includes("gone"))
+        fail(
+          "not-found",
+          `${picture.path} is not there any more. Choose another picture for the ControlNet.`,
+        );
+      const rect = picture.kind === "frame" ? this.#need().frames[0]?.rect : undefined;
+      const { width, height } = rect ?? { width: 640, height: 480 };
+      const image = draw(256, Math.round((256 * height) / width), (context) => {
+        paintScene(context, { x: 0, y: 0, width, height }, 1, 0.3);
+        if (!canny) return;
+        context.fillStyle = "#000";
+        context.fillRect(0, 0, width, height);
+        context.strokeStyle = "#fff";
+        context.strokeRect(40, 40, 120, 80);
+      });
+      return { image, width, height };
+    },
     styles: () => [
       { name: "watercolour", prompt: "watercolour of {prompt}, pale washes", negative: "photograph" },
       { name: "woodcut", prompt: "woodcut print of {prompt}", negative: "" },

@@ -4,6 +4,9 @@
 import type {
   AdaptersView,
   AppInfo,
+  CatalogueItem,
+  ControlPicture,
+  ControlPreview,
   CoverageView,
   DragOut,
   EngineView,
@@ -11,11 +14,13 @@ import type {
   ExtendInput,
   ExtendPlan,
   FilmInput,
+  FoundModel,
   GenerateInput,
   HistoryStep,
   ImportedView,
   JobView,
   LayerChange,
+  LibraryEntry,
   ModelDefaults,
   ModelView,
   MoveKindInfo,
@@ -44,6 +49,15 @@ export interface Commands {
   engine_status(): EngineView;
   adapters(): AdaptersView;
   styles(): StyleView[];
+  library(): LibraryEntry[];
+  models_among(args: { paths: string[] }): string[]; // which of these are for the library rather than for the canvas
+  examine_model(args: { path: string }): FoundModel; // rejects with why it cannot be used
+  link_model(args: { path: string }): void;
+  copy_model(args: { path: string }): number; // a job
+  remove_model(args: { path: string }): void;
+  catalogue(): CatalogueItem[];
+  download_model(args: { name: string }): number; // a job; nothing is sent before
+  preview_control(args: { picture: ControlPicture; canny: [number, number] | null }): ControlPreview; // what the network would see
 
   current_project(): ProjectView | null;
   new_project(args: { path: string | null }): ProjectView; // null: in the app's own folder ("Untitled 3")
@@ -94,7 +108,8 @@ export interface Commands {
   reveal(args: { path: string }): void; // show an exported file in the file manager
 }
 // Events (listen): "project" {view: ProjectView | null, dirty: Rect[] | null /* null: everything */}; "jobs" JobView[] (at most 10/s, always once at the end);
-//   "engine" EngineView; "menu" string (ids: new open save-as close export film undo redo select-all deselect zoom-in zoom-out zoom-fit zoom-100 theme director picture about shortcuts);
+//   "engine" EngineView; "menu" string (ids: new open save-as close export film undo redo select-all deselect zoom-in zoom-out zoom-fit zoom-100 theme director picture models about shortcuts);
+//   "library" null (something in the library's folders has changed);
 //   "problem" string (something that went wrong outside of any command); "dropped" {paths, x, y in CSS pixels} is NOT used: the front end listens to Tauri's own drag-drop event.
 // stage:// (GET, same origin policy: Access-Control-Allow-Origin *; on Windows and Android http://stage.localhost/):
 //   stage://localhost/{key}/{revision}/tile/{level}/{x}/{y}      512x512 picture of canvas rectangle [x*512*2^level, …); level >= 0; transparent where nothing is painted

@@ -115,7 +115,7 @@ generation: string | null, };
 
 export type GenerationKind = "text-to-image" | "extend" | "zoom-out" | "fill" | "vary" | "upscale";
 
-export type GenerationView = { id: string, kind: GenerationKind, rect: Rect, prompt: string, negative: string, model: string, seed: string, steps: number, guidance: number, sampler: string, strength: number, tuning: Tuning, takes: Array<TakeView>, chosen: string, 
+export type GenerationView = { id: string, kind: GenerationKind, rect: Rect, prompt: string, negative: string, model: string, seed: string, steps: number, guidance: number, sampler: string, strength: number, tuning: Tuning, controls: Array<ControlChoice>, takes: Array<TakeView>, chosen: string, 
 /**
  * The topmost layer that shows it.
  */
@@ -200,7 +200,7 @@ text: string, };
 
 export type JobState = "queued" | "running" | "done" | "failed" | "cancelled";
 
-export type JobKind = "generate" | "extend" | "zoom-out" | "reframe" | "vary" | "cover" | "upscale" | "film" | "export" | "import";
+export type JobKind = "generate" | "extend" | "zoom-out" | "reframe" | "vary" | "cover" | "upscale" | "film" | "export" | "import" | "copy" | "download";
 
 export type JobView = { id: number, kind: JobKind, label: string, state: JobState, 
 /**
@@ -244,7 +244,46 @@ export type Settings = { model: string | null, negative: string, steps: number |
 /**
  * The style around the prompt, by its name.
  */
-style: string | null, tuning: Tuning, };
+style: string | null, tuning: Tuning, 
+/**
+ * What steers the picture beside the prompt.
+ */
+controls: Array<ControlChoice>, };
+
+/**
+ * A control network of the library and the picture that it follows.
+ */
+export type ControlChoice = { network: string, picture: ControlPicture, 
+/**
+ * 0 to 2; 1 as it was trained.
+ */
+scale: number, 
+/**
+ * The part of the steps over which it counts, each 0 to 1.
+ */
+start: number, end: number, 
+/**
+ * The lower and the upper threshold, where the network gets the picture's edges (Canny's detector).
+ */
+canny: [number, number] | null, };
+
+/**
+ * Where a control's picture comes from.
+ */
+export type ControlPicture = { "kind": "file", path: string, } | { "kind": "frame" } | { "kind": "stored", blob: string, };
+
+/**
+ * What a control network sees, small.
+ */
+export type ControlPreview = { 
+/**
+ * A `data:` address.
+ */
+image: string, 
+/**
+ * Of the picture itself.
+ */
+width: number, height: number, };
 
 /**
  * What changes the model.
@@ -276,9 +315,13 @@ export type EmbeddingChoice = { name: string,
 word: string | null, };
 
 /**
- * What the library has that changes a model.
+ * What the library has that changes a model or steers it.
  */
-export type AdaptersView = { loras: Array<AdapterItem>, embeddings: Array<AdapterItem>, vaes: Array<AdapterItem>, };
+export type AdaptersView = { loras: Array<AdapterItem>, embeddings: Array<AdapterItem>, vaes: Array<AdapterItem>, controls: Array<AdapterItem>, 
+/**
+ * So many may steer one picture.
+ */
+maxControls: number, };
 
 export type AdapterItem = { 
 /**
@@ -289,6 +332,69 @@ name: string,
  * In words, such as "SDXL, LoRA, f16".
  */
 about: string, triggerWords: Array<string>, };
+
+/**
+ * Something in the library.
+ */
+export type LibraryEntry = { name: string, path: string, 
+/**
+ * What it is, such as "SDXL, LoRA, f16".
+ */
+about: string, 
+/**
+ * Of its weights.
+ */
+bytes: number, 
+/**
+ * The title that its makers gave it, where that is not its name.
+ */
+title: string | null, licence: string | null, triggerWords: Array<string>, 
+/**
+ * Where it was downloaded from.
+ */
+source: string | null, 
+/**
+ * Why it cannot be used.
+ */
+problem: string | null, 
+/**
+ * It is in the user's own folder, and can be removed.
+ */
+own: boolean, 
+/**
+ * Its weights are elsewhere.
+ */
+link: boolean, };
+
+/**
+ * A model that could be put into the library.
+ */
+export type FoundModel = { path: string, name: string, 
+/**
+ * What it is, such as "SDXL, LoRA, f16".
+ */
+about: string, bytes: number, };
+
+/**
+ * A well-known model that can be downloaded.
+ */
+export type CatalogueItem = { name: string, title: string, 
+/**
+ * Family and kind.
+ */
+about: string, 
+/**
+ * Where they are known before anything is asked for.
+ */
+bytes: number | null, licence: string, 
+/**
+ * What the licence asks for.
+ */
+obligations: string, 
+/**
+ * The repository.
+ */
+source: string, installed: boolean, };
 
 /**
  * A style: words around a prompt.

@@ -242,7 +242,7 @@ export class Director {
     const { stored } = this;
     if (!stored) return;
     const app = this.#app;
-    const settings = app.recipe.settings();
+    const settings = app.recipe.unsteered();
     await app.enqueue(1, () => app.backend.call("cover", { shot: stored.id, settings, prompt: null }));
   }
 }

@@ -76,7 +76,7 @@ export class ExtendState {
     this.#asking = true;
     this.#app.backend
       .call("plan_extend", {
-        input: { ...amounts, prompt: null, settings: this.#app.recipe.settings(), takes: 1 },
+        input: { ...amounts, prompt: null, settings: this.#app.recipe.unsteered(), takes: 1 },
       })
       .then(
         (plan) => {

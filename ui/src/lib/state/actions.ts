@@ -115,7 +115,8 @@ export async function fromMenu(app: App, id: string): Promise<void> {
       if (app.project) app.setMode(id);
       return;
     case "about":
-      app.dialog = "about";
+    case "models":
+      app.dialog = id;
       return;
     case "paste":
       // In a field the web view itself has pasted.

@@ -3,6 +3,7 @@ import { messageOf, type Backend } from "../backend/backend";
 import type {
   AdaptersView,
   AppInfo,
+  CatalogueItem,
   Commands,
   EngineView,
   FrameView,
@@ -10,6 +11,7 @@ import type {
   ImportedView,
   JobView,
   LayerView,
+  LibraryEntry,
   ModelView,
   Point,
   ProjectView,
@@ -28,7 +30,7 @@ import { Toasts } from "./toasts.svelte";
 import { literal } from "./tuning.svelte";
 
 export type Tool = "move" | "hand" | "extend" | "brush" | "rect" | "lasso" | "eraser" | "zoom";
-export type DialogName = "export" | "film" | "upscale" | "about" | "shortcuts";
+export type DialogName = "export" | "film" | "upscale" | "about" | "shortcuts" | "models" | "add-models";
 export type Theme = "dark" | "light";
 /** The generation that the take strip shows: a finished one, or the one that a job is making. */
 export type Focus = { kind: "generation"; id: string } | { kind: "job"; id: number };
@@ -55,6 +57,12 @@ export class App {
   models = $state.raw<ModelView[]>([]);
   adapters = $state.raw<AdaptersView | null>(null);
   styles = $state.raw<StyleView[]>([]);
+  /** Everything in the library and the catalogue, once the models dialog has asked. */
+  shelf = $state.raw<LibraryEntry[] | null>(null);
+  catalogue = $state.raw<CatalogueItem[] | null>(null);
+  /** What is to be put into the library, and which dialog asked for it. */
+  addingModels = $state.raw<string[]>([]);
+  addingFrom: "models" | null = null;
   /** What the upscale dialog begins with: a layer, or the whole picture. */
   upscaleLayer = $state<string | null>(null);
   recent = $state.raw<RecentProject[]>([]);
@@ -105,6 +113,7 @@ export class App {
         this.backend.listen("engine", (engine) => {
           this.engine = engine;
         }),
+        this.backend.listen("library", () => this.run(() => this.loadModels())),
         this.backend.listen("problem", (problem) => this.toasts.error(problem)),
       ]);
       const [info, models, engine, project, jobs, kinds] = await Promise.all([
@@ -142,6 +151,31 @@ export class App {
       this.backend.call("adapters"),
       this.backend.call("styles"),
     ]);
+  }
+
+  /** Everything that lists models, anew. */
+  async loadModels(): Promise<void> {
+    this.models = await this.backend.call("models");
+    const { model } = this.recipe;
+    // The one that was chosen may be gone.
+    if (model !== null && !this.models.some((one) => one.path === model)) await this.loadDefaults(null);
+    await this.loadLibrary();
+    if (this.shelf !== null) await this.loadShelf();
+  }
+
+  /** What the models dialog shows. */
+  async loadShelf(): Promise<void> {
+    [this.shelf, this.catalogue] = await Promise.all([
+      this.backend.call("library"),
+      this.backend.call("catalogue"),
+    ]);
+  }
+
+  /** Asks how these are to come into the library. */
+  addModels(paths: string[]): void {
+    this.addingModels = paths;
+    if (this.dialog !== "add-models") this.addingFrom = this.dialog === "models" ? "models" : null;
+    this.dialog = "add-models";
   }
 
   askUpscale(layer: string | null): void {
@@ -232,6 +266,10 @@ export class App {
       }
       if (job.state === "failed")
         this.toasts.error(`${job.label}: ${job.error ?? "failed without a reason"}`);
+      if (job.state === "done" && (job.kind === "copy" || job.kind === "download")) {
+        this.toasts.show(`${job.label} is in the library.`);
+        this.run(() => this.loadModels());
+      }
       if (job.state === "done" && job.output) {
         const path = job.output;
         this.toasts.show(
@@ -354,9 +392,17 @@ export class App {
       return;
     }
     await this.attempt(async () => {
+      const models = await this.backend.call("models_among", { paths });
+      const pictures = paths.filter((path) => !models.includes(path));
+      if (models.length > 0) this.addModels(models);
+      if (pictures.length === 0) return;
       const place = await this.#placeFor(at);
       this.#imported(
-        await this.backend.call("import_files", { paths, x: place?.x ?? null, y: place?.y ?? null }),
+        await this.backend.call("import_files", {
+          paths: pictures,
+          x: place?.x ?? null,
+          y: place?.y ?? null,
+        }),
       );
     });
   }

@@ -98,6 +98,11 @@ export function samplerName(sampler: string): string {
     .join(" ");
 }
 
+/** The size of a file, which may be small: "40 kB", "151 MB", "6.9 GB". */
+export function sizeText(bytes: number): string {
+  return bytes > 0 && bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))} kB` : memoryText(bytes);
+}
+
 export function memoryText(bytes: number): string {
   if (bytes <= 0) return "";
   const mega = bytes / 1e6;

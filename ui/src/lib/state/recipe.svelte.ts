@@ -1,4 +1,5 @@
 import type { GenerationView, ModelDefaults, Settings, TakeView } from "../backend/types";
+import { ControlsState } from "./controls.svelte";
 import { literal, TuningState } from "./tuning.svelte";
 
 /** The largest seed a person is offered; all of a 32-bit range, as elsewhere. */
@@ -21,6 +22,7 @@ export class Recipe {
   /** The style around the prompt. */
   style = $state<string | null>(null);
   readonly tuning = new TuningState();
+  readonly controls = new ControlsState();
   model = $state<string | null>(null);
   defaults = $state.raw<ModelDefaults | null>(null);
   /** Earlier prompts, newest last. */
@@ -38,7 +40,13 @@ export class Recipe {
       seed: this.seed.trim() || null,
       style: this.style,
       tuning: this.tuning.value,
+      controls: this.controls.value,
     };
+  }
+
+  /** The settings for what no control network can steer: upscaling, and painting what a shot lacks. */
+  unsteered(): Settings {
+    return { ...this.settings(), controls: [] };
   }
 
   /** After a run: another seed, unless this one is locked. */
@@ -71,6 +79,7 @@ export class Recipe {
     this.prompt = literal(take.prompt);
     this.style = null;
     this.tuning.value = generation.tuning;
+    this.controls.value = generation.controls;
     this.negative = generation.negative;
     this.steps = generation.steps;
     this.guidance = generation.guidance;

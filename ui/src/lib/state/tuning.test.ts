@@ -48,11 +48,23 @@ describe("what changes the model", () => {
       guidance: 3,
       sampler: "euler-a",
       tuning: { ...PLAIN, clipSkip: 1 },
+      controls: [
+        {
+          network: "depth",
+          picture: { kind: "stored", blob: "ab" },
+          scale: 0.8,
+          start: 0,
+          end: 0.6,
+          canny: null,
+        },
+      ],
     } as GenerationView;
     recipe.reuse(made, { id: "2", prompt: "a blue {barn}", seed: "41", seconds: 1, width: 8, height: 8 });
     expect(recipe.prompt).toBe("a blue \\{barn\\}");
     const again = recipe.settings();
     expect([again.seed, again.style, again.tuning.clipSkip, again.tuning.loras]).toEqual(["41", null, 1, []]);
+    expect(again.controls).toEqual(made.controls);
+    expect(recipe.unsteered().controls).toEqual([]);
   });
 });
 
