@@ -232,7 +232,7 @@ pub(crate) fn sheet(
         if y % 64 == 0 && !carry_on() {
             return None;
         }
-        fill(simd, pictures, level, (left, y), &mut row, &mut finer);
+        fill(simd, pictures, (left, y), &mut row, &mut finer);
         let row = &row;
         dispatch!(simd, simd => to_halves(simd, row, out));
     }
@@ -240,14 +240,7 @@ pub(crate) fn sheet(
 }
 
 /// A row of a level, its first texel at (x, y). `finer` has room for the rows of the finer levels, the finest first.
-fn fill(
-    simd: Level,
-    pictures: &[Codes<'_>],
-    level: u32,
-    (x, y): (i64, i64),
-    row: &mut [f32],
-    finer: &mut [[Vec<f32>; 2]],
-) {
+fn fill(simd: Level, pictures: &[Codes<'_>], (x, y): (i64, i64), row: &mut [f32], finer: &mut [[Vec<f32>; 2]]) {
     let Some(([upper, lower], rest)) = finer.split_last_mut() else {
         row.fill(0.0);
         for picture in pictures {
@@ -255,8 +248,8 @@ fn fill(
         }
         return;
     };
-    fill(simd, pictures, level - 1, (2 * x, 2 * y), upper, rest);
-    fill(simd, pictures, level - 1, (2 * x, 2 * y + 1), lower, rest);
+    fill(simd, pictures, (2 * x, 2 * y), upper, rest);
+    fill(simd, pictures, (2 * x, 2 * y + 1), lower, rest);
     dispatch!(simd, simd => halve(simd, upper, lower, row));
 }
 

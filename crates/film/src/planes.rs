@@ -84,7 +84,6 @@ fn parts(pixel: [u8; 4]) -> [Number; 3] {
     [Wrapping((bits & 255) as i32), Wrapping(((bits >> 8) & 255) as i32), Wrapping(((bits >> 16) & 255) as i32)]
 }
 
-#[expect(clippy::inline_always, reason = "must be compiled for the instructions that the processor has")]
 #[inline(always)]
 fn to_luma<S: Simd>(_: S, row: &[[u8; 4]], luma: &mut [u8]) {
     const START: Number = Wrapping((16 << BITS) + (1 << (BITS - 1)));
@@ -132,7 +131,6 @@ fn eight_parts([pairs, next]: [&[[u16; 2]]; 2], x: usize) -> Number {
 /// Both sides halved, and the differences of that. The samples lie where players look for them: on the even columns, between
 /// two rows. So they have twice as much of the column itself as of either neighbour, of two rows: eight parts.
 #[allow(clippy::needless_range_loop, reason = "all sides advance together, which becomes vectors")]
-#[expect(clippy::inline_always, reason = "must be compiled for the instructions that the processor has")]
 #[inline(always)]
 fn to_chroma<S: Simd>(_: S, sums: &[Vec<u16>; 3], blue: &mut [u8], red: &mut [u8]) {
     const SHIFT: usize = BITS + 3;
