@@ -22,7 +22,7 @@ build: setup ## the programs, optimised
 
 run: build ## start Outframe; without a display: the guided demo
 	@if [ -n "$${DISPLAY:-}$${WAYLAND_DISPLAY:-}" ] || [ "$$(uname -s)" != Linux ]; then \
-		exec target/release/outframe-desktop; \
+		exec "$${CARGO_TARGET_DIR:-target}/release/outframe-desktop"; \
 	else \
 		echo "There is no display here, so no window; this is the guided demo without one."; \
 		scripts/demo.sh; \

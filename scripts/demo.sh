@@ -3,7 +3,7 @@
 # OUTFRAME names the program; everything lands in FOLDER (default out/demo).
 set -euo pipefail
 cd "$(dirname "$0")/.."
-outframe=${OUTFRAME:-target/release/outframe}
+outframe=${OUTFRAME:-${CARGO_TARGET_DIR:-target}/release/outframe}
 folder=${1:-out/demo}
 mkdir -p "$folder"
 project=$folder/seaside.outframe

@@ -1,11 +1,14 @@
 //! Takes the pictures of the window in `docs/screenshots`: drives the real program through a short piece of work.
 //!
-//! `cargo run -p outframe-tests --example screenshots -- FOLDER` (after `cargo build --workspace --bins`).
+//! `cargo run -p outframe-tests --example screenshots -- [FOLDER [WIDTHxHEIGHT]]` (after `cargo build --workspace --bins`).
 
 #[cfg(target_os = "linux")]
 fn main() {
     let folder = std::env::args().nth(1).unwrap_or_else(|| "docs/screenshots".into());
-    scenes::take(std::path::Path::new(&folder));
+    let size = std::env::args().nth(2);
+    let size = size.as_deref().and_then(|size| size.split_once('x'));
+    let size = size.and_then(|(wide, high)| Some((wide.parse().ok()?, high.parse().ok()?)));
+    scenes::take(std::path::Path::new(&folder), size.as_slice());
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -24,7 +27,7 @@ mod scenes {
     use std::{fs, path::Path, thread::sleep, time::Duration};
 
     use fantoccini::key::Key;
-    use outframe_tests::{Place, window::Window};
+    use outframe_tests::{Place, control_network, window::Window};
     use serde_json::{Value, json};
 
     /// The size that the window begins with, and that of a large display.
@@ -44,7 +47,7 @@ mod scenes {
         });
     }
 
-    pub(super) fn take(folder: &Path) {
+    pub(super) fn take(folder: &Path, sizes: &[(u32, u32)]) {
         fs::create_dir_all(folder).expect("the folder for the pictures");
         let place = Place::new();
         let project = |name: &str, prompt: &str, seed: &str| {
@@ -55,9 +58,11 @@ mod scenes {
         let harbour = project("Quiet harbour", "sunset over a calm sea, orange and pink sky", "4");
         let hills = project("Green hills", "green hills under a clear blue sky", "11");
         place.run(&["extend", &hills, "--right", "128", "--seed", "5"]).ok();
-        for size in SIZES {
+        let sizes = if sizes.is_empty() { &SIZES } else { sizes };
+        for &size in sizes {
             let home = place.aside(&format!("home-{}", size.0));
             fs::create_dir_all(&home).expect("a home");
+            control_network(&home.join("data/outframe/models/pale-edges"));
             let shown = |name: &str| folder.join(format!("{name}-{}.png", size.0));
             // A visit to each fills the list of recent projects.
             for file in [&harbour, &hills] {
@@ -127,6 +132,31 @@ mod scenes {
             window.screenshot(&shown("layers"));
             window.click(&id("undo"));
 
+            window.click(&id("advanced"));
+            window.click(&id("control-add"));
+            window.wait_for("[data-select-item][data-highlighted]");
+            window.keys(&[], &char::from(Key::Enter).to_string());
+            window.wait_for(&id("control-preview"));
+            window.script("document.querySelector(arguments[0]).scrollIntoView()", vec![json!(id("advanced"))]);
+            sleep(REST);
+            window.screenshot(&shown("advanced"));
+            window.click(&id("advanced"));
+            sleep(REST);
+            for (open, tab, name) in [
+                ("models-open", Some("models-library"), "models"),
+                ("models-open", Some("models-catalogue"), "catalogue"),
+                ("picture-upscale", None, "upscale"),
+            ] {
+                window.click(&id(open));
+                if let Some(tab) = tab {
+                    window.click(&id(tab));
+                }
+                sleep(REST);
+                window.screenshot(&shown(name));
+                window.keys(&[], &char::from(Key::Escape).to_string());
+                sleep(REST);
+            }
+
             window.click(&id("mode-director"));
             window.click(&id("add-shot"));
             window.wait_for(&id("dial-truck"));
@@ -140,6 +170,10 @@ mod scenes {
             window.click(&id("theme"));
             sleep(REST);
             window.screenshot(&shown("dark"));
+            window.click(&id("models-open"));
+            window.click(&id("models-catalogue"));
+            sleep(REST);
+            window.screenshot(&shown("dark-catalogue"));
             window.close();
         }
     }

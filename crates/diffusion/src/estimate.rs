@@ -242,7 +242,7 @@ pub(crate) fn scratch(unet: &UNetConfig) -> u64 {
     let scales = unet.scales();
     let channels = |i: usize| scales.get(i).map_or(0, |scale| scale.channels as u64);
     let largest = (0..scales.len()).map(|i| (channels(i + 1).max(channels(i)) + channels(i)) * channels(i) * 9).max();
-    largest.unwrap_or(0) * 9 / 2
+    largest.unwrap_or(0) * 3 / 2
 }
 
 /// Bytes for people: `6.0 GB`.

@@ -10,10 +10,10 @@
 
 use std::collections::BTreeMap;
 
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 use crate::Error;
-use crate::layers::{attend, split_heads};
+use crate::layers::{attend, channels_last, split_heads};
 use crate::vae::VaeConfig;
 
 /// The same in every autoencoder of this family.
@@ -22,8 +22,12 @@ const EPS: f64 = 1e-6;
 /// Tiles are not made smaller than this, in pixels along a side: their margins would cost more than they do.
 const LEAST: i64 = 256;
 
-/// Up to so many latents the attention of diffusers-rs is used: those of 512 x 512 pixels in Stable Diffusion.
-const MOST_SQUARED: i64 = 64 * 64;
+/// Up to so many latents diffusers-rs computes: those of 256 x 256 pixels in Stable Diffusion. Beyond, the square of its
+/// attention and its copies between the layers cost more than anything else.
+const MOST_SQUARED: i64 = 32 * 32;
+
+/// As many numbers the allocator keeps at most of what tiles took: larger tensors go back to the system at once.
+const HEAP: f64 = (96 << 20) as f64;
 
 /// When to cut pictures into tiles for the autoencoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -61,7 +65,7 @@ pub(crate) struct Plan {
 pub(crate) enum Mode {
     /// By diffusers-rs, whose attention needs memory by the square of the picture's area.
     Whole,
-    /// The same without that square.
+    /// The same layers without that square, and with the channels last on the processor.
     Fused,
     /// In tiles.
     Tiles(Plan),
@@ -70,7 +74,6 @@ pub(crate) enum Mode {
 impl Mode {
     /// The first way that needs at most `limit` bytes for a picture of this many pixels; else the most frugal one.
     pub(crate) fn choose(config: &VaeConfig, way: Way, (high, wide): (i64, i64), limit: u64, tiling: Tiling) -> Self {
-        // Beyond this the square costs more time than anything else.
         let factor = 1 << (config.channels.len() - 1);
         let small = (high / factor) * (wide / factor) <= MOST_SQUARED;
         let whole: Vec<Self> = [Self::Whole, Self::Fused].into_iter().skip(usize::from(!small)).collect();
@@ -95,15 +98,17 @@ impl Mode {
         let channels = &config.channels;
         let n = channels.len();
         let cells = |i: usize, high: i64, wide: i64| (high >> i).max(1) as f64 * (wide >> i).max(1) as f64;
-        // f32 numbers at the peak of the block at the scale `i`, 0 being that of the pixels. Input, normalised input and
-        // output of a convolution are alive, and its own copies of the last two in the order that it computes in; decoding
-        // begins a block with an enlargement in its input's channels. The factors are measured.
+        // f32 numbers at the peak of the block at the scale `i`, 0 being that of the pixels: input, normalised input and output of
+        // a convolution are alive, and in diffusers-rs its own copies of the last two in the order that it computes in;
+        // decoding begins a block with an enlargement in its input's channels. The factors are measured.
         let block = |i: usize, high: i64, wide: i64| -> f64 {
             let (inner, own) = (channels[(i + 1).min(n - 1)].max(channels[i]) as f64, channels[i] as f64);
             cells(i, high, wide)
-                * match way {
-                    Way::Encode => 3.0 * inner + 2.0 * own,
-                    Way::Decode => 5.5 * inner + own,
+                * match (self, way) {
+                    (Self::Whole, Way::Encode) => 3.0 * inner + 2.0 * own,
+                    (Self::Whole, Way::Decode) => 6.0 * inner + own,
+                    (_, Way::Encode) => 3.5 * own,
+                    (_, Way::Decode) => 2.5 * inner + own,
                 }
         };
         let blocks =
@@ -126,13 +131,16 @@ impl Mode {
                     Way::Decode => {
                         let map = cells(plan.blocks - 1, high, wide) * channels[plan.blocks.min(n - 1)] as f64;
                         // It comes out of an upsampling and a convolution.
-                        (map, 4.0 * map)
+                        (map, 2.2 * map)
                     }
                 };
                 let others = blocks(plan.blocks, n, high, wide);
                 // What comes and goes in these sizes is kept by the allocator, which does not find a place for each tensor
-                // where another was; the factor is measured.
-                (1.5 * (between + tile.max(sample)).max(others)).max(last)
+                // where another was; the factors are measured.
+                let tiles = 1.3 * (between + tile.max(sample)).max(others);
+                // The middle with its attention has many tensors of a size, beside the heap that small tiles left or will need.
+                let middle = 12.0 * cells(n - 1, high, wide) * channels[n - 1] as f64;
+                tiles.max(last).max(middle + tiles.min(HEAP))
             }
         };
         ((numbers + picture) * 4.0) as u64
@@ -215,7 +223,7 @@ impl Net<'_> {
     pub(crate) fn encode(&self, pixels: &Tensor, mode: Mode) -> Result<Tensor, Error> {
         let mut norms = Norms::Own;
         let (x, blocks) = match mode {
-            Mode::Whole | Mode::Fused => (self.conv("encoder.conv_in", pixels, 1)?, 0),
+            Mode::Whole | Mode::Fused => (self.conv("encoder.conv_in", &laid_out(pixels)?, 1)?, 0),
             Mode::Tiles(plan) => (self.encode_tiles(pixels, plan)?, plan.blocks),
         };
         let mut x = x;
@@ -234,7 +242,7 @@ impl Net<'_> {
         let mut norms = Norms::Own;
         let n = self.config.channels.len();
         let tiled = if let Mode::Tiles(plan) = mode { plan.blocks } else { 0 };
-        let x = self.conv("post_quant_conv", latents, 0)?;
+        let x = self.conv("post_quant_conv", &laid_out(latents)?, 0)?;
         let mut x = self.middle("decoder", self.conv("decoder.conv_in", &x, 1)?, &mut norms)?;
         for i in 0..n - tiled {
             x = self.up(i, x, &mut norms)?;
@@ -272,11 +280,12 @@ impl Net<'_> {
         };
         let mut whole: Option<Tensor> = None;
         for (rows, columns) in cut.tiles() {
-            let tile = pixels
-                .f_narrow(2, rows.from * scale, rows.len * scale)?
-                .f_narrow(3, columns.from * scale, columns.len * scale)?
-                .f_contiguous()?;
-            let out = self.encode_start(&tile, plan.blocks, norms)?;
+            let tile = pixels.f_narrow(2, rows.from * scale, rows.len * scale)?.f_narrow(
+                3,
+                columns.from * scale,
+                columns.len * scale,
+            )?;
+            let out = self.encode_start(&laid_out(&tile)?, plan.blocks, norms)?;
             let target = match &whole {
                 Some(whole) => whole,
                 None => {
@@ -293,7 +302,7 @@ impl Net<'_> {
         for i in from..self.config.channels.len() {
             x = self.up(i, x, norms)?;
         }
-        let x = self.active("decoder.conv_norm_out", &x, norms)?;
+        x = self.active("decoder.conv_norm_out", &x, norms)?;
         self.conv("decoder.conv_out", &x, 1)
     }
 
@@ -312,8 +321,8 @@ impl Net<'_> {
         let cut = Cut { high, wide, side: (plan.side / scale).max(1), margin: self.margin(Way::Decode, plan) };
         let pixels = x.f_new_empty([1, 3, high * scale, wide * scale], (x.kind(), x.device()))?;
         for (rows, columns) in cut.tiles() {
-            let tile = x.f_narrow(2, rows.from, rows.len)?.f_narrow(3, columns.from, columns.len)?.f_contiguous()?;
-            let out = self.decode_end(from, tile, norms)?;
+            let tile = x.f_narrow(2, rows.from, rows.len)?.f_narrow(3, columns.from, columns.len)?;
+            let out = self.decode_end(from, laid_out(&tile)?, norms)?;
             paste(&pixels, &out, (rows, columns), scale)?;
         }
         Ok(pixels)
@@ -345,7 +354,7 @@ impl Net<'_> {
         match norms {
             Norms::Own => {}
             Norms::Noting(found) => {
-                let (variance, mean) = x.f_view([groups, -1])?.f_var_mean_dim(&[1_i64][..], false, false)?;
+                let (variance, mean) = x.f_reshape([groups, -1])?.f_var_mean_dim(&[1_i64][..], false, false)?;
                 let each = x.size4()?.1 / groups;
                 let spread =
                     |group: &Tensor| group.f_view([groups, 1])?.f_expand([groups, each], false)?.f_reshape([-1]);
@@ -367,13 +376,16 @@ impl Net<'_> {
     }
 
     fn resnet(&self, at: &str, x: Tensor, norms: &mut Norms) -> Result<Tensor, Error> {
-        // One statement for each layer, so that what is no longer needed is freed before the next.
-        let hidden = self.active(&format!("{at}.norm1"), &x, norms)?;
-        let hidden = self.conv(&format!("{at}.conv1"), &hidden, 1)?;
-        let hidden = self.active(&format!("{at}.norm2"), &hidden, norms)?;
-        let mut hidden = self.conv(&format!("{at}.conv2"), &hidden, 1)?;
+        // One variable, not one name for several: what is no longer needed is freed before the next layer.
+        let mut x = x;
+        let mut hidden = self.active(&format!("{at}.norm1"), &x, norms)?;
+        hidden = self.conv(&format!("{at}.conv1"), &hidden, 1)?;
+        hidden = self.active(&format!("{at}.norm2"), &hidden, norms)?;
+        hidden = self.conv(&format!("{at}.conv2"), &hidden, 1)?;
         let shortcut = format!("{at}.conv_shortcut");
-        let x = if self.tensors.contains_key(&format!("{shortcut}.weight")) { self.conv(&shortcut, &x, 0)? } else { x };
+        if self.tensors.contains_key(&format!("{shortcut}.weight")) {
+            x = self.conv(&shortcut, &x, 0)?;
+        }
         Ok(hidden.f_add_(&x)?)
     }
 
@@ -410,16 +422,18 @@ impl Net<'_> {
         let x = self.resnet(&format!("{at}.resnets.0"), x, norms)?;
         let (n, channels, high, wide) = x.size4()?;
         let attention = format!("{at}.attentions.0");
-        let flat = self.norm(&format!("{attention}.group_norm"), &x, norms)?;
-        let flat = flat.f_view([n, channels, high * wide])?.f_transpose(1, 2)?;
         let linear = |name: &str, x: &Tensor| -> Result<Tensor, Error> {
             let (weight, bias) = self.pair(&format!("{attention}.{name}"))?;
             Ok(x.f_linear(weight, Some(bias))?)
         };
-        let heads = |name: &str| split_heads(&linear(name, &flat)?, 1);
-        let mixed = attend(&heads("query")?, &heads("key")?, &heads("value")?, false)?;
-        let out = linear("proj_attn", &mixed)?.f_transpose(1, 2)?.f_reshape([n, channels, high, wide])?;
-        self.resnet(&format!("{at}.resnets.1"), out.f_add(&x)?, norms)
+        let mut mixed = self.norm(&format!("{attention}.group_norm"), &x, norms)?;
+        mixed = mixed.f_reshape([n, channels, high * wide])?.f_transpose(1, 2)?;
+        let heads = |name: &str| split_heads(&linear(name, &mixed)?, 1);
+        mixed = attend(&heads("query")?, &heads("key")?, &heads("value")?, false)?;
+        mixed = linear("proj_attn", &mixed)?.f_transpose(1, 2)?.f_reshape([n, channels, high, wide])?;
+        let x = x.f_add(&mixed)?;
+        drop(mixed);
+        self.resnet(&format!("{at}.resnets.1"), x, norms)
     }
 }
 
@@ -440,7 +454,12 @@ fn every(x: &Tensor, step: i64) -> Result<Tensor, Error> {
         let step = step.clamp(1, len.max(1));
         Ok(x.f_slice(axis, step / 2, len, step)?)
     };
-    Ok(thin(&thin(x, 2)?, 3)?.f_contiguous()?)
+    laid_out(&thin(&thin(x, 2)?, 3)?)
+}
+
+/// In the order that convolutions compute fastest in: otherwise each makes a copy of its input and one of its output.
+fn laid_out(x: &Tensor) -> Result<Tensor, Error> {
+    if x.device() == Device::Cpu { channels_last(x) } else { Ok(x.f_contiguous()?) }
 }
 
 /// Puts a computed tile without its margins where it belongs.

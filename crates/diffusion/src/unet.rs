@@ -618,15 +618,17 @@ struct Resnet {
 
 impl Resnet {
     fn forward(&self, x: &Tensor, time: &Tensor) -> Result<Tensor, Error> {
-        let hidden = self.norm_1.forward(x)?.f_silu_()?;
+        let mut hidden = self.norm_1.forward(x)?.f_silu_()?;
         let shift = self.time.forward(time)?;
-        let hidden = if shift.size2()?.0 == 1 {
+        // One variable for all of them: each is freed before the next but one is computed.
+        hidden = if shift.size2()?.0 == 1 {
             // The same for all: then it is a bias, and the picture is passed over once less.
             self.conv_1.forward_shifted(&hidden, &shift.f_squeeze_dim(0)?)?
         } else {
             self.conv_1.forward(&hidden)?.f_add(&shift.f_unsqueeze(-1)?.f_unsqueeze(-1)?)?
         };
-        let mut hidden = self.conv_2.forward(&self.norm_2.forward(&hidden)?.f_silu_()?)?;
+        hidden = self.norm_2.forward(&hidden)?.f_silu_()?;
+        hidden = self.conv_2.forward(&hidden)?;
         // `x` may be one for all of the batch.
         Ok(match &self.shortcut {
             Some(conv) => hidden.f_add_(&conv.forward(x)?)?,

@@ -261,11 +261,11 @@ fn calibrate() {
     let noise = |channels: i64, side: i64| Tensor::randn([1, channels, side, side], (Kind::Float, tch::Device::Cpu));
     if dir.join("vae").is_dir() {
         for (side, tiling, limit) in [
+            (1024, Tiling::Auto, 0),
+            (256, Tiling::Never, u64::MAX),
             (512, Tiling::Never, u64::MAX),
-            (512, Tiling::Never, 0),
             (768, Tiling::Never, 0),
             (1024, Tiling::Always, u64::MAX),
-            (1024, Tiling::Auto, 0),
         ] {
             let vae = probe::LoadedVae::load(&dir.join("vae"), (tiling, limit)).unwrap();
             let _ = (vae.encode(&noise(3, 64)).unwrap(), vae.decode(&noise(4, 8)).unwrap());

@@ -83,7 +83,16 @@ impl Desk {
         let takes = request.takes as usize;
         Ok(self.submit(&open, JobKind::Generate, label, region, async move |desk: Desk, open, control: JobControl| {
             control.pieces(takes, 1);
-            let mut observe = |event| desk.observe(&control, event);
+            let mut observe = |event| {
+                // Without a size it is the model's, which is known now.
+                if let Event::Loaded(model) = &event
+                    && region.is_none()
+                {
+                    let side = model.info.native_size;
+                    control.region(Rect::new(corner.0, corner.1, side, side));
+                }
+                desk.observe(&control, event);
+            };
             let painting = desk.inner.studio.generate(&request, &mut observe, control.cancel()).await?;
             control.stage("Placing");
             desk.place(&open, move |project| painting.place(project).map(drop)).await

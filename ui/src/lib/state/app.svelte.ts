@@ -260,6 +260,10 @@ export class App {
       // What was just asked for is what one wants to see.
       if (!old.has(job.id) && this.takesAsked.has(job.id)) this.focus = { kind: "job", id: job.id };
     }
+    // Nothing is painted yet: look at where the first picture comes.
+    const first = this.project?.bounds === null ? this.paintingJobs[0] : undefined;
+    if (first?.region && !before.some((job) => job.id === first.id && job.region !== null))
+      this.stage.fit(first.region);
     for (const job of ended(before, jobs)) {
       if (this.focus?.kind === "job" && this.focus.id === job.id) {
         this.focus = job.generation ? { kind: "generation", id: job.generation } : null;
