@@ -67,7 +67,7 @@ fn obey(bench: &mut Option<Bench>, command: Command) -> Outcome<Value> {
             let mut inputs = read(&inputs)?;
             let mut input = |name: &str| inputs.remove(name).ok_or_else(|| format!("the inputs have no {name}"));
             *bench = Some(Bench { net, sample: input("sample")?, context: input("context")?, output: None });
-            Ok(json!({"seconds": seconds, "mkl": utils::has_mkl()}))
+            Ok(json!({"seconds": seconds}))
         }
         (Command::Step { side }, Some(Bench { net, sample, context, output })) => {
             let input = sample.i((.., .., ..side, ..side))?.contiguous()?;
