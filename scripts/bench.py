@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Measure Outframe against Python diffusers on this machine: the same weights, in the same run, taking turns.
 
-    bench.py [--quick] [--rounds N] [--threads N] [--keep] [--no-build] [--python PROGRAM] [--out FILE]
+    bench.py [--quick] [--rounds N] [--threads N] [--keep] [--no-build] [--python PROGRAM] [--candle [PROGRAM]] [--out FILE]
 
 Prints a table and writes out/bench.json. Two parts:
 
 1. The starter model, 256 x 256: seconds a picture through the engine, from a cold start and warm, its memory, its load.
 2. A UNet of the size of Stable Diffusion 1.5 with random weights (3.4 GB, written to the cache and deleted afterwards):
-   a step's time, the time from nothing to the first step, peak memory. `--quick` leaves this part out.
+   a step's time, the time from nothing to the first step, peak memory. `--quick` leaves this part out. `--candle` adds
+   the same UNet in candle (scripts/peers/candle, built by cargo unless a program is given), taking turns with Outframe.
 
 On a shared machine times vary by a fifth and more, so both sides take turns within each round, medians are reported, and
 what counts is the ratio of processor seconds. The Python side runs in a virtual environment with the versions of
@@ -18,6 +19,7 @@ processor time and memory are read from /proc.
 from __future__ import annotations
 
 import argparse
+import array
 import datetime
 import json
 import os
@@ -37,6 +39,7 @@ from typing import Any, Callable
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "tests" / "parity" / "requirements.txt"
 STARTER = ROOT / "models" / "starter"
+CANDLE = ROOT / "scripts" / "peers" / "candle"
 PROMPT = "snowy mountains at sunset"
 PAINTING = {"size": 256, "steps": 15, "guidance": 3.0}
 SIDE = 64  # latents along a side of a 512 x 512 picture
@@ -320,12 +323,30 @@ def build(skip: bool) -> Path:
     return folder
 
 
+def prepare_candle(given: str) -> Path:
+    """Candle's side: the given program, or what cargo makes of scripts/peers/candle."""
+    if given:
+        if not Path(given).is_file():
+            raise BenchError(f"{given} is not there; `--candle` without a program builds it.")
+        return Path(given)
+    if not shutil.which("cargo"):
+        raise BenchError("`--candle` needs cargo to build scripts/peers/candle, or a program: --candle PROGRAM.")
+    say("Building candle's side (release, some minutes once)")
+    folder = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target") / "candle"
+    # In its folder, so that its own .cargo/config.toml counts.
+    command = ["cargo", "build", "--release", "--locked", "--quiet", "--target-dir", str(folder)]
+    if subprocess.run(command, cwd=CANDLE, check=False).returncode != 0:
+        raise BenchError("Candle's side did not build; see above. The bench runs without --candle.")
+    return folder / "release" / "outframe-candle-peer"
+
+
 def environment(threads: int) -> dict[str, str]:
     """The same for all programs measured: so many threads, which sleep while they wait."""
     return {
         **os.environ,
         "OMP_NUM_THREADS": str(threads),
         "OMP_WAIT_POLICY": "PASSIVE",
+        "RAYON_NUM_THREADS": str(threads),
         "OUTFRAME_THREADS": str(threads),
         "OUTFRAME_MODELS": str(STARTER.parent),
         "HF_HUB_OFFLINE": "1",
@@ -403,7 +424,9 @@ def bench_starter(programs: Path, python: Path, threads: int, rounds: int) -> di
     }  # fmt: skip
 
 
-def bench_unet(programs: Path, python: Path, threads: int, rounds: int, keep: bool) -> dict[str, Any]:
+def bench_unet(
+    programs: Path, python: Path, candle: Path | None, threads: int, rounds: int, keep: bool
+) -> dict[str, Any]:
     """A step of a UNet of the size of Stable Diffusion 1.5."""
     env = environment(threads)
     peer = [str(python), str(ROOT / "scripts" / "bench_peer.py")]
@@ -416,7 +439,11 @@ def bench_unet(programs: Path, python: Path, threads: int, rounds: int, keep: bo
             with Lines(peer, env) as writer:
                 writer.ask("write", folder=str(folder))
             (folder / "complete").touch()
-        return measure_unet([str(programs / "examples" / "bench_engine")], peer, env, folder, weights, threads, rounds)
+        ours = [str(programs / "examples" / "bench_engine")]
+        figures = measure_unet(ours, peer, env, folder, weights, threads, rounds)
+        if candle:
+            figures["beside_candle"] = measure_candle(ours, [str(candle)], env, folder, threads, rounds)
+        return figures
     finally:
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)
@@ -431,6 +458,20 @@ def load_unet(command: list[str], env: dict[str, str], load: dict[str, Any], sid
     return process, {"call": seconds, "from_start": ready, "first": first.wall, "first_cpu": first.cpu}
 
 
+def measure_loads(
+    commands: tuple[list[str], list[str]], env: dict[str, str], load: dict[str, Any]
+) -> list[dict[str, float]]:
+    """Loads both sides three times. A step on 8 x 8 latents touches every weight and computes little: it shows what lazy
+    loading put off."""
+    loads: tuple[list[dict[str, float]], list[dict[str, float]]] = ([], [])
+    for _ in range(3):
+        for index, command in enumerate(commands):
+            process, figures = load_unet(command, env, load, 8)
+            with process:
+                loads[index].append(figures)
+    return [{key: statistics.median(run[key] for run in runs) for key in runs[0]} for runs in loads]
+
+
 def measure_unet(
     ours: list[str], peer: list[str], env: dict[str, str], folder: Path, weights: Path, threads: int, rounds: int
 ) -> dict[str, Any]:
@@ -440,14 +481,7 @@ def measure_unet(
     with weights.open("rb") as file:  # into the file cache, for both alike
         while file.read(1 << 24):
             pass
-    # A step on 8 x 8 latents touches every weight and computes little: it shows what lazy loading put off.
-    loads: tuple[list[dict[str, float]], list[dict[str, float]]] = ([], [])
-    for _ in range(3):
-        for index, command in enumerate((ours, peer)):
-            process, figures = load_unet(command, env, load, 8)
-            with process:
-                loads[index].append(figures)
-    loading = [{key: statistics.median(run[key] for run in runs) for key in runs[0]} for runs in loads]
+    loading = measure_loads((ours, peer), env, load)
     say("SD-1.5-sized UNet: steps")
     own, own_first = load_unet(ours, env, load, SIDE)
     with own:
@@ -470,6 +504,45 @@ def measure_unet(
         "python": {"load": loading[1], "first_step": other_first["first"], "step": steps[1], "memory": memory[1],
                    "step_channels_last": best[1]},
     }  # fmt: skip
+
+
+def read_output(path: Path) -> array.array[float]:
+    """The values of a file that has one f32 tensor, in the safetensors format."""
+    data = path.read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    entries = [entry for name, entry in json.loads(data[8 : 8 + length]).items() if name != "__metadata__"]
+    if [entry["dtype"] for entry in entries] != ["F32"]:
+        raise BenchError(f"{path.name} should have one f32 tensor")
+    return array.array("f", data[8 + length :])
+
+
+def measure_candle(
+    ours: list[str], candle: list[str], env: dict[str, str], folder: Path, threads: int, rounds: int
+) -> dict[str, Any]:
+    """Loads, steps and memory of Outframe and candle, taking turns as with Python."""
+    load = {"folder": str(folder / "unet"), "inputs": str(folder / "inputs.safetensors"), "threads": threads}
+    say("SD-1.5-sized UNet beside candle: loading")
+    loading = measure_loads((ours, candle), env, load)
+    say("SD-1.5-sized UNet beside candle: steps")
+    own, own_first = load_unet(ours, env, load, SIDE)
+    with own:
+        other, other_first = load_unet(candle, env, load, SIDE)
+        with other:
+            outputs = []
+            for process in (own, other):
+                path = folder / f"{process.name}.safetensors"
+                process.ask("save", path=str(path))
+                outputs.append(read_output(path))
+            if len(outputs[0]) != len(outputs[1]):
+                raise BenchError("Outframe's and candle's outputs differ in size")
+            steps = take_turns(rounds, lambda: own.step(SIDE), lambda: other.step(SIDE))
+            memory = own.memory(), other.memory()
+    return {
+        "largest_difference": max(abs(a - b) for a, b in zip(*outputs)),
+        "largest_value": max(abs(a) for a in outputs[0]),
+        "outframe": {"load": loading[0], "first_step": own_first["first"], "step": steps[0], "memory": memory[0]},
+        "candle": {"load": loading[1], "first_step": other_first["first"], "step": steps[1], "memory": memory[1]},
+    }
 
 
 # ---------------------------------------------------------------- reporting
@@ -552,6 +625,23 @@ def unet_rows(unet: dict[str, Any], goals: list[dict[str, Any]]) -> list[Row]:
     ]  # fmt: skip
 
 
+def candle_rows(figures: dict[str, Any]) -> list[Row]:
+    """The part of the table that has candle in its second column."""
+    a, b = figures["outframe"], figures["candle"]
+    whole_load = [side["load"]["call"] + side["load"]["first"] for side in (a, b)]
+    return [
+        ("The same UNet beside candle", "Outframe", "candle", "ratio", ""),
+        row("  load until a step can start", a["load"]["call"], b["load"]["call"], "s"),
+        row("  the same from the process's start", a["load"]["from_start"], b["load"]["from_start"], "s"),
+        row("  load and a step on 8 x 8 latents", whole_load[0], whole_load[1], "s"),
+        row("  step, CPU", a["step"]["cpu"], b["step"]["cpu"], "s"),
+        row("  step, wall", a["step"]["wall"], b["step"]["wall"], "s"),
+        row("  peak memory", a["memory"]["peak"], b["memory"]["peak"], "B"),
+        ("  largest difference of outputs", f"{figures['largest_difference']:.1e}",
+         f"of values up to {figures['largest_value']:.1f}", "", ""),
+    ]  # fmt: skip
+
+
 def print_table(rows: list[Row]) -> None:
     """The table for people."""
     rows = [("", "Outframe", "Python diffusers", "ratio", "goal"), *rows]
@@ -570,6 +660,8 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="keep the random weights for the next run")
     parser.add_argument("--no-build", action="store_true", help="use the release programs as they are")
     parser.add_argument("--python", help="an interpreter that has the packages of tests/parity/requirements.txt")
+    parser.add_argument("--candle", nargs="?", const="", metavar="PROGRAM",
+                        help="measure candle, too; builds scripts/peers/candle unless PROGRAM is given")  # fmt: skip
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "bench.json", help="where the numbers go")
     options = parser.parse_args()
     if not Path("/proc/self/status").exists():
@@ -580,6 +672,7 @@ def main() -> int:
     check_space("quick" if options.quick else "full", cache_folder())
     python = prepare_python(options.python)
     programs = build(options.no_build)
+    candle = prepare_candle(options.candle) if options.candle is not None and not options.quick else None
 
     report: dict[str, Any] = {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -590,9 +683,11 @@ def main() -> int:
     }
     rows = starter_rows(report["starter"])
     if not options.quick:
-        report["unet"] = bench_unet(programs, python, threads, options.rounds, options.keep)
+        report["unet"] = bench_unet(programs, python, candle, threads, options.rounds, options.keep)
         report["goals"] = goals_of(report["unet"])
         rows += unet_rows(report["unet"], report["goals"])
+        if beside := report["unet"].get("beside_candle"):
+            rows += candle_rows(beside)
     report["load_average_at_the_end"] = os.getloadavg()[0]
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(report, indent=2) + "\n")
