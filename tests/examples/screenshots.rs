@@ -24,7 +24,12 @@ mod scenes {
         reason = "a tool of the developers, which stops with the reason"
     )]
 
-    use std::{fs, path::Path, thread::sleep, time::Duration};
+    use std::{
+        fs,
+        path::{Path, PathBuf},
+        thread::sleep,
+        time::Duration,
+    };
 
     use fantoccini::key::Key;
     use outframe_tests::{Place, control_network, window::Window};
@@ -132,49 +137,58 @@ mod scenes {
             window.screenshot(&shown("layers"));
             window.click(&id("undo"));
 
-            window.click(&id("advanced"));
-            window.click(&id("control-add"));
-            window.wait_for("[data-select-item][data-highlighted]");
-            window.keys(&[], &char::from(Key::Enter).to_string());
-            window.wait_for(&id("control-preview"));
-            window.script("document.querySelector(arguments[0]).scrollIntoView()", vec![json!(id("advanced"))]);
-            sleep(REST);
-            window.screenshot(&shown("advanced"));
-            window.click(&id("advanced"));
-            sleep(REST);
-            for (open, tab, name) in [
-                ("models-open", Some("models-library"), "models"),
-                ("models-open", Some("models-catalogue"), "catalogue"),
-                ("picture-upscale", None, "upscale"),
-            ] {
-                window.click(&id(open));
-                if let Some(tab) = tab {
-                    window.click(&id(tab));
-                }
-                sleep(REST);
-                window.screenshot(&shown(name));
-                window.keys(&[], &char::from(Key::Escape).to_string());
-                sleep(REST);
-            }
-
-            window.click(&id("mode-director"));
-            window.click(&id("add-shot"));
-            window.wait_for(&id("dial-truck"));
-            for (dial, keys) in [("truck", 30), ("zoom", 20)] {
-                window.script("document.querySelector(arguments[0]).focus()", vec![json!(id(&format!("dial-{dial}")))]);
-                window.keys(&[], &char::from(Key::Up).to_string().repeat(keys));
-                sleep(REST);
-            }
-            sleep(REST);
-            window.screenshot(&shown("director"));
-            window.click(&id("theme"));
-            sleep(REST);
-            window.screenshot(&shown("dark"));
-            window.click(&id("models-open"));
-            window.click(&id("models-catalogue"));
-            sleep(REST);
-            window.screenshot(&shown("dark-catalogue"));
+            settings_and_dialogs(&window, &shown);
+            directing(&window, &shown);
             window.close();
         }
+    }
+
+    /// What is opened beside the picture.
+    fn settings_and_dialogs(window: &Window, shown: &dyn Fn(&str) -> PathBuf) {
+        window.click(&id("advanced"));
+        window.click(&id("control-add"));
+        window.wait_for("[data-select-item][data-highlighted]");
+        window.keys(&[], &char::from(Key::Enter).to_string());
+        window.wait_for(&id("control-preview"));
+        window.script("document.querySelector(arguments[0]).scrollIntoView()", vec![json!(id("advanced"))]);
+        sleep(REST);
+        window.screenshot(&shown("advanced"));
+        window.click(&id("advanced"));
+        sleep(REST);
+        for (open, tab, name) in [
+            ("models-open", Some("models-library"), "models"),
+            ("models-open", Some("models-catalogue"), "catalogue"),
+            ("picture-upscale", None, "upscale"),
+        ] {
+            window.click(&id(open));
+            if let Some(tab) = tab {
+                window.click(&id(tab));
+            }
+            sleep(REST);
+            window.screenshot(&shown(name));
+            window.keys(&[], &char::from(Key::Escape).to_string());
+            sleep(REST);
+        }
+    }
+
+    /// A shot, and the other theme.
+    fn directing(window: &Window, shown: &dyn Fn(&str) -> PathBuf) {
+        window.click(&id("mode-director"));
+        window.click(&id("add-shot"));
+        window.wait_for(&id("dial-truck"));
+        for (dial, keys) in [("truck", 30), ("zoom", 20)] {
+            window.script("document.querySelector(arguments[0]).focus()", vec![json!(id(&format!("dial-{dial}")))]);
+            window.keys(&[], &char::from(Key::Up).to_string().repeat(keys));
+            sleep(REST);
+        }
+        sleep(REST);
+        window.screenshot(&shown("director"));
+        window.click(&id("theme"));
+        sleep(REST);
+        window.screenshot(&shown("dark"));
+        window.click(&id("models-open"));
+        window.click(&id("models-catalogue"));
+        sleep(REST);
+        window.screenshot(&shown("dark-catalogue"));
     }
 }

@@ -72,7 +72,7 @@ fn models(command: ModelsCommand, json: bool, show: &Progress) -> anyhow::Result
 pub(crate) fn on_runtime<T>(work: impl AsyncFnOnce(&CancellationToken) -> anyhow::Result<T>) -> anyhow::Result<T> {
     runtime()?.block_on(async {
         let cancel = CancellationToken::new();
-        tokio::spawn(cancel_at_interrupt(cancel.clone()));
+        heed_interrupts(&cancel).await;
         work(&cancel).await
     })
 }
@@ -85,10 +85,22 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         .context("the runtime could not be started")
 }
 
-async fn cancel_at_interrupt(cancel: CancellationToken) {
-    if tokio::signal::ctrl_c().await.is_ok() {
-        eprintln!("\nCancelling after this step…");
-        cancel.cancel();
+/// Lets Ctrl-C cancel from here on.
+async fn heed_interrupts(cancel: &CancellationToken) {
+    let mut interrupt = Box::pin(tokio::signal::ctrl_c());
+    // The first look at it installs the handler: before anything is begun that an interrupt would leave half done.
+    tokio::select! {
+        biased;
+        _ = &mut interrupt => cancel.cancel(),
+        () = std::future::ready(()) => {
+            let cancel = cancel.clone();
+            tokio::spawn(async move {
+                if interrupt.await.is_ok() {
+                    eprintln!("\nCancelling after this step…");
+                    cancel.cancel();
+                }
+            });
+        }
     }
 }
 
@@ -415,7 +427,7 @@ fn frame(project: &Project, name: &str) -> anyhow::Result<outframe_document::Rec
 pub(crate) fn blocking<T>(work: impl FnOnce(&CancellationToken) -> anyhow::Result<T>) -> anyhow::Result<T> {
     let runtime = runtime()?;
     let cancel = CancellationToken::new();
-    runtime.spawn(cancel_at_interrupt(cancel.clone()));
+    runtime.block_on(heed_interrupts(&cancel));
     work(&cancel)
 }
 
