@@ -78,6 +78,7 @@ mod scenes {
             }
             let window = Window::start_sized(&place, &home, &[], size, &[]);
             window.wait_for(&id("recent"));
+            window.fill_display();
             sleep(REST);
             window.screenshot(&shown("start"));
 

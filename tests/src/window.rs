@@ -288,6 +288,15 @@ impl Window {
         self.runtime.block_on(self.client.perform_actions(actions)).expect("the driver performs the actions");
     }
 
+    /// Makes the window as large as the display, where there is no window manager to do it.
+    pub fn fill_display(&self) {
+        let (server, screen) = x11rb::connect(Some(self.display.name())).expect("the display answers");
+        let root = &server.setup().roots[screen];
+        let (width, height) = (root.width_in_pixels, root.height_in_pixels);
+        let resized = self.client.set_window_rect(0, 0, width.into(), height.into());
+        self.runtime.block_on(resized).expect("the driver sizes the window");
+    }
+
     /// A point of the page on the display.
     pub fn on_display(&self, x: f64, y: f64) -> (i16, i16) {
         // The page's place within the window, which covers the whole display or stands in its middle.
