@@ -105,8 +105,8 @@ impl Mode {
             let (inner, own) = (channels[(i + 1).min(n - 1)].max(channels[i]) as f64, channels[i] as f64);
             cells(i, high, wide)
                 * match (self, way) {
-                    (Self::Whole, Way::Encode) => 3.0 * inner + 2.0 * own,
-                    (Self::Whole, Way::Decode) => 6.0 * inner + own,
+                    (Self::Whole, Way::Encode) => 4.5 * inner + 3.0 * own,
+                    (Self::Whole, Way::Decode) => 8.5 * inner + own,
                     (_, Way::Encode) => 3.5 * own,
                     (_, Way::Decode) => 2.5 * inner + own,
                 }
