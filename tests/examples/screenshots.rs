@@ -91,6 +91,8 @@ mod scenes {
             window.click(&id("settings"));
             window.fill(&id("seed"), "11");
             window.click(&id("settings"));
+            // The button moves up while the settings close; a click on where it was would be lost.
+            sleep(REST);
             window.click(&id("generate"));
             window.wait("the third take is being painted", |window| {
                 let job = window.ask("jobs", json!({})).as_array()?.last()?.clone();
