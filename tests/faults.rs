@@ -337,6 +337,13 @@ fn an_engine_that_is_missing_or_something_else() {
     fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let outcome = refused_by(&place, with(script.to_str().unwrap()), &["The engine could not be started", "code 7"]);
     assert!(outcome.stderr.contains("bad luck"), "what it said is told: {outcome:?}");
+    // One that Ctrl-C reached before it was up: nobody's fault.
+    let interrupted = place.aside("interrupted");
+    fs::write(&interrupted, "#!/bin/sh\nkill -INT $$\n").unwrap();
+    fs::set_permissions(&interrupted, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let before = place.snapshot(PROJECT);
+    place.start(with(interrupted.to_str().unwrap())).wait().fails(130, &["Cancelled. Nothing was changed."]);
+    assert_eq!(place.snapshot(PROJECT), before);
     for engine in ["/bin/true", "/bin/cat", "/bin/ls"] {
         refused_by(&place, with(engine), &["The engine could not be started", engine]);
     }

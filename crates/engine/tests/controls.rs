@@ -2,79 +2,16 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "the helpers of a test fail it")]
 #![cfg(feature = "worker")]
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+mod worker;
 
-use outframe_engine::{Control, Event, FillJob, Frame, GenerateJob, Picture, Request, Sampling, frame};
+use std::path::Path;
+
+use outframe_engine::{Control, Event, FillJob, Frame, Picture, Request, Sampling};
 use serde_json::{Map, Value, json};
-
-struct Worker {
-    child: Child,
-    input: ChildStdin,
-    output: ChildStdout,
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn painter() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/parity/fixtures/models/painter")
-}
-
-impl Worker {
-    fn start() -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_outframe-engine"))
-            .env("OMP_WAIT_POLICY", "PASSIVE")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let (input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-        Self { child, input, output }
-    }
-
-    fn ask(&mut self, request: &Frame<Request>) -> Frame<Event> {
-        frame::write(&mut self.input, request).unwrap();
-        loop {
-            let event: Frame<Event> = frame::read(&mut self.output).unwrap();
-            if !matches!(event.header, Event::Progress { .. }) {
-                return event;
-            }
-        }
-    }
-
-    fn load(&mut self) {
-        let (device, precision) = ("cpu".into(), "f32".into());
-        let load = Request::Load { id: 1, model: painter(), device, precision, threads: Some(1), vae: None };
-        assert!(matches!(self.ask(&Frame::new(load)).header, Event::Loaded { .. }));
-    }
-
-    fn paint(&mut self, controls: Vec<Control>, pictures: Vec<Vec<u8>>) -> Frame<Event> {
-        let job = GenerateJob { sampling: sampling(controls), width: 16, height: 16 };
-        self.ask(&Frame::with(Request::Generate { id: 7, job }, pictures))
-    }
-}
+use worker::{Worker, painter};
 
 fn sampling(controls: Vec<Control>) -> Sampling {
-    Sampling {
-        prompt: "a snowy lake at dusk".into(),
-        negative: String::new(),
-        steps: 2,
-        guidance: 3.0,
-        sampler: "ddim".into(),
-        seed: 5,
-        take: 0,
-        preview: false,
-        clip_skip: 0,
-        guidance_rescale: 0.0,
-        loras: Vec::new(),
-        embeddings: Vec::new(),
-        controls,
-    }
+    Sampling { controls, ..worker::sampling() }
 }
 
 /// A control network as its training begins, the UNet's own way down, but with additions that are not zero.
@@ -126,34 +63,34 @@ fn a_job_is_steered_by_its_pictures() {
     let drawn = |value: u8| (0..600_u32).map(|i| if i % 60 < 30 { 0 } else { value }).collect::<Vec<u8>>();
 
     let mut worker = Worker::start();
-    worker.load();
-    let plain = worker.paint(Vec::new(), Vec::new());
+    let mut paint = |controls, pictures| worker.paint(sampling(controls), pictures);
+    let plain = paint(Vec::new(), Vec::new());
     assert!(matches!(plain.header, Event::Done { .. }), "{:?}", plain.header);
-    let white = worker.paint(vec![control.clone()], vec![drawn(255)]);
+    let white = paint(vec![control.clone()], vec![drawn(255)]);
     assert!(matches!(white.header, Event::Done { .. }), "{:?}", white.header);
     assert_ne!(white.attachments, plain.attachments);
-    let grey = worker.paint(vec![control.clone()], vec![drawn(90)]);
+    let grey = paint(vec![control.clone()], vec![drawn(90)]);
     assert_ne!(grey.attachments, white.attachments, "the picture counts");
-    let both = worker.paint(vec![control.clone(), control.clone()], vec![drawn(255), drawn(90)]);
+    let both = paint(vec![control.clone(), control.clone()], vec![drawn(255), drawn(90)]);
     assert!(matches!(both.header, Event::Done { .. }), "{:?}", both.header);
     assert!(both.attachments != white.attachments && both.attachments != grey.attachments);
     // Kept while no job asks for it, and not for longer than its file.
-    assert_eq!(worker.paint(Vec::new(), Vec::new()).attachments, plain.attachments);
-    assert_eq!(worker.paint(vec![control.clone()], vec![drawn(255)]).attachments, white.attachments);
+    assert_eq!(paint(Vec::new(), Vec::new()).attachments, plain.attachments);
+    assert_eq!(paint(vec![control.clone()], vec![drawn(255)]).attachments, white.attachments);
     let gone = Control { path: dir.path().join("gone.safetensors"), ..control.clone() };
     let refused = |event: Frame<Event>, word: &str| match event.header {
         Event::Failed { id: 7, error } => assert!(error.message.contains(word), "{error}"),
         other => panic!("{other:?}"),
     };
-    refused(worker.paint(vec![gone], vec![drawn(255)]), "gone.safetensors");
+    refused(paint(vec![gone], vec![drawn(255)]), "gone.safetensors");
     // Pictures that do not come, or that have another size than is said.
-    refused(worker.paint(vec![control.clone()], Vec::new()), "1 ControlNets came with 0 pictures");
-    refused(worker.paint(Vec::new(), vec![drawn(255)]), "0 ControlNets came with 1 pictures");
-    refused(worker.paint(vec![control.clone()], vec![vec![0; 599]]), "599 bytes");
+    refused(paint(vec![control.clone()], Vec::new()), "1 ControlNets came with 0 pictures");
+    refused(paint(Vec::new(), vec![drawn(255)]), "0 ControlNets came with 1 pictures");
+    refused(paint(vec![control.clone()], vec![vec![0; 599]]), "599 bytes");
     let huge = Control { picture: Picture { width: u32::MAX, height: u32::MAX }, ..control.clone() };
-    refused(worker.paint(vec![huge], vec![drawn(255)]), "600 bytes");
-    refused(worker.paint(vec![Control { scale: 11.0, ..control.clone() }], vec![drawn(255)]), "scale");
-    assert_eq!(worker.paint(Vec::new(), Vec::new()).attachments, plain.attachments);
+    refused(paint(vec![huge], vec![drawn(255)]), "600 bytes");
+    refused(paint(vec![Control { scale: 11.0, ..control.clone() }], vec![drawn(255)]), "scale");
+    assert_eq!(paint(Vec::new(), Vec::new()).attachments, plain.attachments);
 
     // A fill has its own two attachments before.
     let fill = |worker: &mut Worker, controls: Vec<Control>, pictures: Vec<Vec<u8>>| {

@@ -56,7 +56,13 @@ def add_arguments(parser: argparse.ArgumentParser):
     add('--pause-file', default='', help='training waits while this file exists')
     add('--stop-file', default='', help='training saves and ends when this file appears')
     add('--seed', type=int, default=-1, help='for repeatable runs (default: the clock)')
-    add('--no-bf16', action='store_true', help='32-bit floats throughout')
+    add('--precision', choices=['auto', 'bf16', 'f32'], default='auto', help='of the arithmetic')
+
+
+def _has_bf16() -> bool:
+    """Whether the processor computes with bfloat16 itself; otherwise it is several times slower."""
+    able = torch.cpu.get_capabilities()
+    return bool(able.get('amx_bf16') or able.get('avx512_bf16'))
 
 
 class Trainer:
@@ -66,6 +72,9 @@ class Trainer:
         self.options = options
         self.device = torch.device(options.device)
         self.cuda = self.device.type == 'cuda'
+        self.bf16 = options.precision == 'bf16' or (
+            options.precision == 'auto' and (self.cuda or _has_bf16())
+        )
         self.checkpoint = options.work / 'unet.pt'
         self.step_count, self.seen = 0, {}
         saved = None
@@ -134,7 +143,7 @@ class Trainer:
         noisy = alpha.sqrt() * latent + (1 - alpha).sqrt() * noise
         target = alpha.sqrt() * noise - (1 - alpha).sqrt() * latent
         inputs = torch.cat([noisy, mask, known], 1).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=not self.options.no_bf16):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             predicted = model(inputs, step, context).sample
         error = (predicted.float() - target).square()
         weight = loss_weight(mask, self.options.known_weight, self.options.seam_weight)

@@ -26,6 +26,9 @@ const START_TIMEOUT: Duration = Duration::from_mins(2);
 /// Lines of the worker's messages that are kept for an error's text.
 const KEPT_LINES: usize = 12;
 
+/// How a worker ends that Ctrl-C has reached.
+const INTERRUPTED: &str = "it was interrupted (signal 2)";
+
 type Waiting = HashMap<u64, mpsc::Sender<Frame<Event>>>;
 
 /// A running worker.
@@ -58,7 +61,7 @@ impl Shared {
 }
 
 impl Process {
-    /// Starts the worker and waits for its greeting.
+    /// Starts the worker and waits for its greeting. [`EngineError::Cancelled`] where an interrupt ended it.
     pub(super) async fn start(program: &Path) -> Result<Self, EngineError> {
         let failed = |what: String| EngineError::Start { what, said: String::new() };
         let mut command = Command::new(program);
@@ -109,7 +112,11 @@ impl Process {
                 format!("it speaks version {other} of the protocol, this program version {PROTOCOL}"),
                 " Install both from the same release.".into(),
             ),
-            Ok(Err(_)) => (process.how().await, process.shared.said()),
+            Ok(Err(_)) => match process.how().await {
+                // Ctrl-C reached it in the instant before it had its group: its terminal means all of us.
+                how if how == INTERRUPTED => return Err(EngineError::Cancelled),
+                how => (how, process.shared.said()),
+            },
             Err(_) => {
                 process.kill().await;
                 (format!("it did not answer within {} seconds", START_TIMEOUT.as_secs()), process.shared.said())
@@ -266,6 +273,7 @@ fn in_words(status: ExitStatus) -> String {
     #[cfg(unix)]
     if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
         return match signal {
+            2 => INTERRUPTED.into(),
             9 => "it was killed from outside (signal 9; often the system does that when memory runs out)".into(),
             11 | 7 => format!("it crashed (signal {signal})"),
             other => format!("it was ended by signal {other}"),

@@ -6,6 +6,10 @@ use super::Mask;
 
 /// Radius in pixels of the means that differences are smoothed by, so that single pixels' texture is not carried over.
 const REACH: u32 = 3;
+/// What still jumps at the edge is bridged from broad shades to fine detail: how far around a place on the edge both sides are
+/// looked at, and how far in the correction fades out, both in rings. Fine detail fades at once and broad shades slowly, as in the
+/// harmonic interpolation that the bands stand for, and in the splines of Burt and Adelson (1983).
+const BANDS: [(f32, f32); 3] = [(2.0 / 3.0, 3.0), (1.0 / 6.0, 1.0), (1.0 / 24.0, 1.0 / 3.0)];
 
 /// Corrects `painted` outside `known` so that it joins the known picture; known pixels become those of `original`.
 ///
@@ -15,8 +19,9 @@ const REACH: u32 = 3;
 /// 1. *Drift.* The model returns the whole window, its own version of the known pixels included. What it got wrong there
 ///    (`original` − `painted`, within `ring` pixels of the painted area) it also got wrong next to them; far from the edge that is
 ///    the ring's mean error.
-/// 2. *Step.* What then still jumps from one side of the edge to the other is bridged, fading out over `ring` pixels, so that
-///    no line shows but the picture farther in stays as it was painted.
+/// 2. *Step.* What then still jumps from one side of the edge to the other is bridged, band by band: what is fine along the edge
+///    fades out within a third of `ring` pixels, what is broad within three rings, so that no line shows but the picture
+///    farther in stays as it was painted.
 pub fn harmonise(painted: &mut RgbImage, original: &RgbImage, known: &Mask, ring: f32) {
     let Some(to_painted) = known.not().nearest(1.0) else {
         painted.clone_from(original);
@@ -44,26 +49,37 @@ pub fn harmonise(painted: &mut RgbImage, original: &RgbImage, known: &Mask, ring
         drift.around(x, y, 2 * REACH).unwrap_or_default()
     });
 
-    // `painted` now holds the original's pixels on the known side, so its own means on both sides tell the step.
-    let pixel = |index: usize| [0, 1, 2].map(|c| f32::from(painted.as_raw()[index * 3 + c]));
-    // Of the pixels that touch the edge only, so that a slope across it is not mistaken for a step.
-    let known_edge =
-        Means::of(size, |index| (known.flags()[index] && to_painted[index].1 <= 1.0).then(|| pixel(index)));
-    let on_painted_edge = |index: usize| !known.flags()[index] && to_known[index].1 <= 1.0;
-    let painted_edge = Means::of(size, |index| on_painted_edge(index).then(|| pixel(index)));
-    let mut step = Field::of(size, |x, y| {
-        if !on_painted_edge((y * size.0 + x) as usize) {
-            return None;
+    // `painted` now holds the original's pixels on the known side, so its own means on both sides tell the step. A decoder leads
+    // the first pixels over from one side to the other, so that broad shades are told apart only farther in.
+    let on_edge = |index: usize| !known.flags()[index] && to_known[index].1 <= 1.0;
+    let mut bridged = vec![[0.0; 3]; known.flags().len()];
+    for (reach, fade) in BANDS.map(|(reach, fade)| ((reach * ring).max(1.0), (fade * ring).max(1.0))) {
+        let side = |of_known: bool| {
+            let distances = if of_known { &to_painted } else { &to_known };
+            Means::of(size, |index| {
+                let here = known.flags()[index] == of_known && distances[index].1 <= reach;
+                here.then(|| [0, 1, 2].map(|c| f32::from(painted.as_raw()[index * 3 + c]) + bridged[index][c]))
+            })
+        };
+        let (outer, inner) = (side(true), side(false));
+        let mut step = Field::of(size, |x, y| {
+            if !on_edge((y * size.0 + x) as usize) {
+                return None;
+            }
+            let around = reach.round() as u32;
+            let (wanted, found) = outer.around(x, y, around).zip(inner.around(x, y, around))?;
+            Some([0, 1, 2].map(|c| wanted[c] - found[c]))
+        });
+        step.fill();
+        for (index, sum) in bridged.iter_mut().enumerate().filter(|(index, _)| !known.flags()[*index]) {
+            let near = (1.0 - to_known[index].1 / fade).clamp(0.0, 1.0);
+            let share = near * near * (3.0 - 2.0 * near);
+            for (sum, value) in sum.iter_mut().zip(step.cells[index].value) {
+                *sum += value * share;
+            }
         }
-        let (wanted, found) = known_edge.around(x, y, REACH).zip(painted_edge.around(x, y, REACH))?;
-        Some([0, 1, 2].map(|c| wanted[c] - found[c]))
-    });
-    step.fill();
-    correct(painted, original, known, |index| {
-        let near = (1.0 - to_known[index].1 / ring.max(1.0)).clamp(0.0, 1.0);
-        let fade = near * near * (3.0 - 2.0 * near);
-        step.cells[index].value.map(|value| value * fade)
-    });
+    }
+    correct(painted, original, known, |index| bridged[index]);
 }
 
 /// Adds a correction to the unknown pixels and puts the original's into the known ones.
@@ -209,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_colour_drift_of_the_model_is_taken_out() {
-        let truth = RgbImage::from_fn(64, 48, |x, y| Rgb([(60 + x) as u8, (90 + y) as u8, 120]));
+        let truth = RgbImage::from_fn(64, 48, |x, y| Rgb([(60 + x / 3) as u8, (90 + y) as u8, 120]));
         let known = Mask::from_fn(64, 48, |x, _| x < 32);
         let mut painted = truth.clone();
         painted.pixels_mut().for_each(|pixel| {
@@ -224,17 +240,32 @@ mod tests {
 
     #[test]
     fn a_step_at_the_edge_is_bridged_and_the_far_picture_stays() {
-        let known = Mask::from_fn(96, 32, |x, _| x < 32);
-        let truth = RgbImage::from_pixel(96, 32, Rgb([100; 3]));
+        let known = Mask::from_fn(128, 32, |x, _| x < 32);
+        let truth = RgbImage::from_pixel(128, 32, Rgb([100; 3]));
         // The model keeps the known side well and still jumps at the edge.
-        let mut painted = RgbImage::from_fn(96, 32, |x, _| Rgb([if x < 32 { 100 } else { 160 }; 3]));
+        let mut painted = RgbImage::from_fn(128, 32, |x, _| Rgb([if x < 32 { 100 } else { 160 }; 3]));
         harmonise(&mut painted, &truth, &known, 24.0);
         for y in 0..32 {
-            for x in 31..95 {
+            for x in 31..127 {
                 let (here, next) = (painted.get_pixel(x, y).0[0], painted.get_pixel(x + 1, y).0[0]);
                 assert!(here.abs_diff(next) <= 6, "{here} {next} at {x},{y}");
             }
-            assert_eq!(painted.get_pixel(80, y).0[0], 160);
+            assert_eq!(painted.get_pixel(32 + 80, y).0[0], 160);
+        }
+    }
+
+    #[test]
+    fn a_broken_line_is_led_over_the_edge_and_ends_soon() {
+        let (known, line) = (Mask::from_fn(128, 64, |x, _| x < 32), |y: u32, at: u32| if y < at { 200 } else { 40 });
+        let truth = RgbImage::from_fn(128, 64, |_, y| Rgb([line(y, 30); 3]));
+        // Painted four pixels lower.
+        let mut painted = RgbImage::from_fn(128, 64, |x, y| Rgb([line(y, if x < 32 { 30 } else { 34 }); 3]));
+        harmonise(&mut painted, &truth, &known, 24.0);
+        let at = |x: u32, y: u32| i32::from(painted.get_pixel(x, y).0[0]);
+        for y in 24..40 {
+            let jump = (at(31, y) - at(32, y)).abs();
+            assert!(jump <= 60, "{jump} of 160 at row {y}");
+            assert!((at(56, y) - i32::from(line(y, 34))).abs() <= 16, "{} at row {y}", at(56, y));
         }
     }
 

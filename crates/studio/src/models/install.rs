@@ -296,7 +296,7 @@ fn link(original: &Path, target: &Path) -> Result<(), StudioError> {
     };
     linked.map_err(|source| {
         StudioError::InvalidRequest(format!(
-            "{} could not be linked to {}: {source}. Copy it instead (--copy).",
+            "{} could not be linked to {}: {source}. Copy it instead.",
             target.display(),
             original.display()
         ))
