@@ -21,7 +21,7 @@ import torch
 from .data import Latents
 from .masks import loss_weight
 from .models import MODEL_DIR, load_unet, make_unet
-from .optim import EMA, Muon, Team, save_atomic
+from .optim import EMA, Muon, Team, has_bf16, save_atomic
 from .schedule import ALPHAS, STEPS
 
 
@@ -59,12 +59,6 @@ def add_arguments(parser: argparse.ArgumentParser):
     add('--precision', choices=['auto', 'bf16', 'f32'], default='auto', help='of the arithmetic')
 
 
-def _has_bf16() -> bool:
-    """Whether the processor computes with bfloat16 itself; otherwise it is several times slower."""
-    able = torch.cpu.get_capabilities()
-    return bool(able.get('amx_bf16') or able.get('avx512_bf16'))
-
-
 class Trainer:
     """Model, optimisers and average, with saving and restoring."""
 
@@ -73,7 +67,7 @@ class Trainer:
         self.device = torch.device(options.device)
         self.cuda = self.device.type == 'cuda'
         self.bf16 = options.precision == 'bf16' or (
-            options.precision == 'auto' and (self.cuda or _has_bf16())
+            options.precision == 'auto' and (self.cuda or has_bf16())
         )
         self.checkpoint = options.work / 'unet.pt'
         self.step_count, self.seen = 0, {}
