@@ -41,6 +41,7 @@ pub fn harmonise(painted: &mut RgbImage, original: &RgbImage, known: &Mask, ring
         let near = known.flags()[index] && to_painted[index].1 <= ring;
         if near { difference.around(x, y, REACH) } else { None }
     });
+    drop(difference);
     drift.fill();
     // Push-pull leaves steep slopes beside the values that it was given.
     let drift = Means::of(size, |index| Some(drift.cells[index].value));
@@ -51,7 +52,8 @@ pub fn harmonise(painted: &mut RgbImage, original: &RgbImage, known: &Mask, ring
 
     // `painted` now holds the original's pixels on the known side, so its own means on both sides tell the step. A decoder leads
     // the first pixels over from one side to the other, so that broad shades are told apart only farther in.
-    let on_edge = |index: usize| !known.flags()[index] && to_known[index].1 <= 1.0;
+    let on_edge = |index: &usize| !known.flags()[*index] && to_known[*index].1 <= 1.0;
+    let edge: Vec<usize> = (0..known.flags().len()).filter(on_edge).collect();
     let mut bridged = vec![[0.0; 3]; known.flags().len()];
     for (reach, fade) in BANDS.map(|(reach, fade)| ((reach * ring).max(1.0), (fade * ring).max(1.0))) {
         // Means of a strip along the edge on one of its sides, from and to so many pixels away from it.
@@ -63,23 +65,31 @@ pub fn harmonise(painted: &mut RgbImage, original: &RgbImage, known: &Mask, ring
             })
         };
         let half = (reach / 2.0).max(1.0);
-        let [outer, inner] = [true, false].map(|of_known| (strip(of_known, 0.0, half), strip(of_known, half, reach)));
-        let mut step = Field::of(size, |x, y| {
-            if !on_edge((y * size.0 + x) as usize) {
-                return None;
-            }
-            let around = reach.round() as u32;
-            let (wanted, found) = outer.0.around(x, y, around).zip(inner.0.around(x, y, around))?;
-            let (Some(before), Some(behind)) = (outer.1.around(x, y, around), inner.1.around(x, y, around)) else {
-                return Some([0, 1, 2].map(|c| wanted[c] - found[c]));
+        // One table at a time, as each takes 32 bytes a pixel of the window; of it only what lies around the edge is wanted.
+        let along_edge = |of_known: bool, from: f32, to: f32| -> Vec<Option<[f32; 3]>> {
+            let means = strip(of_known, from, to);
+            let place = |&index: &usize| (index as u32 % size.0, index as u32 / size.0);
+            edge.iter().map(place).map(|(x, y)| means.around(x, y, reach.round() as u32)).collect()
+        };
+        let [outer, inner] =
+            [true, false].map(|of_known| (along_edge(of_known, 0.0, half), along_edge(of_known, half, reach)));
+        let mut step = Field::new(size.0 as usize, size.1 as usize);
+        for (at, &index) in edge.iter().enumerate() {
+            let Some((wanted, found)) = outer.0[at].zip(inner.0[at]) else { continue };
+            let value = match outer.1[at].zip(inner.1[at]) {
+                None => [0, 1, 2].map(|c| wanted[c] - found[c]),
+                Some((before, behind)) => {
+                    // A slope that both sides have, of which the gentler counts, is no step.
+                    let slope = |c: usize| {
+                        let (outside, inside) = (wanted[c] - before[c], behind[c] - found[c]);
+                        let gentler = outside.abs().min(inside.abs()).copysign(outside);
+                        if outside * inside > 0.0 { gentler } else { 0.0 }
+                    };
+                    [0, 1, 2].map(|c| (wanted[c] + before[c] - found[c] - behind[c]) / 2.0 + 2.0 * slope(c))
+                }
             };
-            // A slope that both sides have, of which the gentler counts, is no step.
-            let slope = |c: usize| {
-                let (outside, inside) = (wanted[c] - before[c], behind[c] - found[c]);
-                if outside * inside > 0.0 { outside.abs().min(inside.abs()).copysign(outside) } else { 0.0 }
-            };
-            Some([0, 1, 2].map(|c| (wanted[c] + before[c] - found[c] - behind[c]) / 2.0 + 2.0 * slope(c)))
-        });
+            step.cells[index] = Cell { value, weight: 1.0 };
+        }
         step.fill();
         for (index, sum) in bridged.iter_mut().enumerate().filter(|(index, _)| !known.flags()[*index]) {
             let near = (1.0 - to_known[index].1 / fade).clamp(0.0, 1.0);
